@@ -1,0 +1,128 @@
+//! What a local cluster tells: one event per transition, for people and for programs.
+//!
+//! Plain values. `run` prints them, `demo` and `quickstart` wait for them.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Something that happened to a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(
+    tag = "event",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub(crate) enum Event {
+    /// A revision was verified and is being compiled and started.
+    Preparing {
+        /// `namespace/name`.
+        component: String,
+        /// The image with its digest.
+        image: String,
+        /// The authorities whose signatures count.
+        signers: Vec<String>,
+        /// Whether a manifest says what it asks for.
+        has_manifest: bool,
+    },
+    /// A revision answers requests.
+    Serving {
+        /// `namespace/name`.
+        component: String,
+        /// The name of the revision.
+        revision: String,
+        /// What the component calls its version.
+        version: Option<String>,
+        /// One for each trigger.
+        urls: Vec<String>,
+    },
+    /// A revision may not run, or could not be started; what ran before still runs.
+    Refused {
+        /// `namespace/name`.
+        component: String,
+        /// The reason a cluster would report.
+        reason: String,
+        /// What is wrong, and what mends it.
+        message: String,
+    },
+    /// Something was denied to a component; told every half minute, while there is something.
+    Denied {
+        /// `namespace/name`.
+        component: String,
+        /// The kind of thing, as in audit records.
+        capability: String,
+        /// What was asked for.
+        object: String,
+        /// What denied it.
+        rule: String,
+        /// How often since it was told last.
+        count: u64,
+    },
+    /// A file or a local build cannot be used; what ran before still runs.
+    Unusable {
+        /// What is wrong.
+        message: String,
+        /// What mends it.
+        mend: String,
+    },
+    /// The component is gone from the files.
+    Removed {
+        /// `namespace/name`.
+        component: String,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Preparing {
+                component,
+                image,
+                signers,
+                has_manifest,
+            } => {
+                write!(
+                    f,
+                    "{component}: verified {image}, signed by {}; starting it",
+                    signers.join(", ")
+                )?;
+                match has_manifest {
+                    true => Ok(()),
+                    false => write!(f, ". It has no manifest: only grant and policies bound it"),
+                }
+            }
+            Event::Serving {
+                component,
+                revision,
+                version,
+                urls,
+            } => {
+                write!(f, "{component}: serving at {} ({revision}", urls.join(", "))?;
+                match version {
+                    Some(version) => write!(f, ", version {})", version.escape_debug()),
+                    None => write!(f, ")"),
+                }
+            }
+            Event::Refused {
+                component,
+                reason,
+                message,
+            } => write!(f, "{component}: refused ({reason}): {message}"),
+            Event::Denied {
+                component,
+                capability,
+                object,
+                rule,
+                count,
+            } => write!(
+                f,
+                "{component}: denied {capability} {object} ({rule}), {count} times"
+            ),
+            Event::Unusable { message, mend } if mend.is_empty() => {
+                write!(f, "not used: {message}")
+            }
+            Event::Unusable { message, mend } => write!(f, "not used: {message}\n  mend: {mend}"),
+            Event::Removed { component } => write!(f, "{component}: removed"),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `run` serves a signed image, follows its tag, and ends well.
+
+use super::program::{Home, component, get, hello, hello_v2};
+
+#[test]
+fn a_signed_image_serves_and_its_successor_takes_over_when_the_tag_moves() {
+    let home = Home::new();
+    let (_registry, address) = home.registry(&[]);
+    let trust = home.keygen(&format!("{address}/**"));
+    let image = format!("{address}/hello:1");
+    home.run(&["push", &image, &hello(), "--sign", "cosign.key"])
+        .success();
+    let file = home.write("hello.yaml", component(&image));
+
+    let running = home.start(&[
+        "run",
+        &file,
+        &trust,
+        "--port",
+        &Home::port(),
+        "--poll",
+        "200ms",
+        "-o",
+        "json",
+    ]);
+    let serving = running.event("serving");
+    let url = serving["urls"][0].as_str().unwrap().to_owned();
+    assert!(get(&url).contains("version: 1"));
+
+    home.run(&["push", &image, &hello_v2(), "--sign", "cosign.key"])
+        .success();
+    let swapped = running.event("serving");
+    assert_eq!(swapped["urls"], serving["urls"], "the address stays");
+    assert_ne!(swapped["revision"], serving["revision"]);
+    assert!(get(&url).contains("version: 2"));
+    assert_eq!(running.interrupt(), Some(0));
+}
+
+#[test]
+fn a_wrong_edit_is_told_and_what_runs_goes_on() {
+    let home = Home::new();
+    let file = home.write("hello.yaml", component("registry.example/hello:1"));
+    let build = format!("hello={}", hello());
+    let running = home.start(&[
+        "run",
+        &file,
+        "--set-image",
+        &build,
+        "--port",
+        &Home::port(),
+        "--poll",
+        "200ms",
+        "-o",
+        "json",
+    ]);
+    let url = running.event("serving")["urls"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
+    home.write(
+        "hello.yaml",
+        component("registry.example/hello:1").replace("triggers", "trigers"),
+    );
+    let unusable = running.event("unusable");
+    assert!(
+        unusable["message"]
+            .as_str()
+            .unwrap()
+            .contains("spec.trigers"),
+        "{unusable}"
+    );
+    assert!(get(&url).contains("version: 1"));
+
+    // A changed field is a new revision of the same image.
+    let changed = component("registry.example/hello:1") + "  args: [--verbose]\n";
+    home.write("hello.yaml", changed);
+    running.event("serving");
+    assert!(get(&url).contains("version: 1"));
+    assert_eq!(running.interrupt(), Some(0));
+}

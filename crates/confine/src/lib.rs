@@ -1,0 +1,123 @@
+//! What a process gives up before it touches hostile bytes: capabilities, new
+//! privileges, files, networks, system calls, resources. Each process does this to
+//! itself, before it starts a thread; nothing here can be undone by the process that
+//! called it.
+//!
+//! Called by the agent's worker and compiler and by the operator's inspector, which
+//! say what they still need. Knows nothing of what they do.
+
+mod calls;
+mod files;
+
+use std::io;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+use seccompiler::SeccompAction;
+
+pub use files::{Access, Below, Connections, Enforced, Rights};
+
+/// Why a process could not give something up. It has to end then: it would be less confined
+/// than everybody believes.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused.
+    #[error("the process could not be confined ({doing}): {source}")]
+    Refused {
+        /// What was being given up.
+        doing: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The rules for files could not be installed.
+    #[error("the rules for files and networks could not be installed: {0}")]
+    Files(#[from] landlock::RulesetError),
+    /// The filter could not be built for this machine.
+    #[error("the system call filter could not be built: {0}")]
+    Filter(#[from] seccompiler::BackendError),
+    /// The filter could not be installed.
+    #[error("the system call filter could not be installed: {0}")]
+    Install(#[from] seccompiler::Error),
+}
+
+/// What a computation may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Address space, in bytes.
+    pub address_space: u64,
+    /// CPU time, in seconds.
+    pub cpu_seconds: u64,
+    /// The largest file it may write, in bytes.
+    pub file_size: u64,
+    /// How much it gives way to other processes.
+    pub nice: i32,
+}
+
+/// Confines a pure computation: from descriptors that are open to descriptors that are open.
+///
+/// # Errors
+/// `Error`; the process has to end then.
+pub fn computation(budget: Budget) -> Result<Enforced, Error> {
+    limit(Resource::As, budget.address_space)?;
+    limit(Resource::Cpu, budget.cpu_seconds)?;
+    limit(Resource::Fsize, budget.file_size)?;
+    limit(Resource::Core, 0)?;
+    rustix::process::nice(budget.nice).map_err(refused("nice"))?;
+    drop_privileges()?;
+    let enforced = files::restrict(&[], Connections::Closed)?;
+    calls::allow(calls::COMPUTATION, denied())?;
+    Ok(enforced)
+}
+
+/// Confines a server that serves sockets it is handed: files other than `files` are closed to
+/// it, it listens nowhere, and it opens sockets of the internet only, if `connections` are open.
+///
+/// # Errors
+/// `Error`; the process has to end then.
+pub fn server(files: &[Access<'_>], connections: Connections) -> Result<Enforced, Error> {
+    limit(Resource::Core, 0)?;
+    drop_privileges()?;
+    let enforced = files::restrict(files, connections)?;
+    calls::forbid(calls::NEVER, denied())?;
+    Ok(enforced)
+}
+
+/// Keeps secrets out of core dumps and out of reach of a debugger of the same user.
+///
+/// # Errors
+/// `Error`; the process has to end then.
+pub fn hide_memory() -> Result<(), Error> {
+    limit(Resource::Core, 0)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refused("core dumps"))
+}
+
+fn drop_privileges() -> Result<(), Error> {
+    set_no_new_privs(true).map_err(refused("new privileges"))?;
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none).map_err(refused("capabilities"))
+}
+
+fn limit(resource: Resource, most: u64) -> Result<(), Error> {
+    let both = Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    setrlimit(resource, both).map_err(refused("resource limits"))
+}
+
+fn refused(doing: &'static str) -> impl Fn(rustix::io::Errno) -> Error {
+    move |error| Error::Refused {
+        doing,
+        source: error.into(),
+    }
+}
+
+/// A denied call fails instead of killing the process: a library that probes for a feature
+/// finds it missing and goes on.
+fn denied() -> SeccompAction {
+    SeccompAction::Errno(libc::EPERM.unsigned_abs())
+}

@@ -1,0 +1,168 @@
+//! One call in progress, as its store, its driver and its response body share it.
+//!
+//! Holds only numbers and flags. The first reason to end a call is the one that is reported,
+//! and each call is counted exactly once. Made by `http::exchange`.
+
+use crate::admission::Slots;
+use crate::cpu::{Meter, Turns};
+use crate::limits::{Budget, Holding};
+use crate::outcome::{Outcome, Tally};
+use crate::ticker::{Ticker, Ticking};
+use capability::PerCall;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a component's calls are charged to.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// perReplica.memory times replicas.
+    pub(crate) memory: Budget,
+    /// The node's memory for guests.
+    pub(crate) node_memory: Arc<Budget>,
+    pub(crate) tally: Tally,
+    pub(crate) cpu_micros: AtomicU64,
+    pub(crate) turns: Turns,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) ticker: Arc<Ticker>,
+}
+
+/// One call in progress.
+#[derive(Debug)]
+pub(crate) struct Call {
+    account: Arc<Account>,
+    _ticking: Ticking,
+    /// The trigger that the request came to.
+    trigger: Option<Arc<str>>,
+    started: Instant,
+    pub(crate) meter: Meter,
+    holding: Holding,
+    /// An `Outcome` that ended the call, or 0.
+    ended_by: AtomicU8,
+    /// An `Outcome` for which the guest was denied something, or 0. It only counts if the
+    /// guest ends of it.
+    denied: AtomicU8,
+    counted: AtomicBool,
+    /// When the last byte of a body moved, in milliseconds since the start.
+    moved: AtomicU64,
+}
+
+impl Account {
+    /// Takes memory from the component's budget and the node's, or says which is used up.
+    pub(crate) fn draw(&self, bytes: u64) -> Result<(), Outcome> {
+        if !self.memory.draw(bytes) {
+            return Err(Outcome::MemoryExceeded);
+        }
+        if !self.node_memory.draw(bytes) {
+            self.memory.refund(bytes);
+            return Err(Outcome::NodeSaturated);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn refund(&self, bytes: u64) {
+        self.memory.refund(bytes);
+        self.node_memory.refund(bytes);
+    }
+
+    /// Whether other components have calls in progress.
+    pub(crate) fn has_neighbours(&self) -> bool {
+        self.ticker.calls() > u64::from(self.slots.live())
+    }
+}
+
+impl Call {
+    pub(crate) fn new(
+        account: Arc<Account>,
+        limits: &PerCall,
+        trigger: Option<&Arc<str>>,
+    ) -> Arc<Call> {
+        Arc::new(Call {
+            _ticking: account.ticker.hold(),
+            trigger: trigger.cloned(),
+            account,
+            started: Instant::now(),
+            meter: Meter::new(limits.cpu_time.0),
+            holding: Holding::new(limits.memory.0),
+            ended_by: AtomicU8::new(0),
+            denied: AtomicU8::new(0),
+            counted: AtomicBool::new(false),
+            moved: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    pub(crate) fn trigger(&self) -> Option<&Arc<str>> {
+        self.trigger.as_ref()
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Ends the call for a reason, unless there is one already.
+    pub(crate) fn end(&self, reason: Outcome) {
+        let _ =
+            self.ended_by
+                .compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// The reason it was ended for.
+    pub(crate) fn ended_by(&self) -> Option<Outcome> {
+        Outcome::from_code(self.ended_by.load(Ordering::Acquire))
+    }
+
+    /// Charges bytes for what is about to be allocated; a limit in the way is noted.
+    pub(crate) fn charge(&self, bytes: u64) -> Result<(), Outcome> {
+        let charged = self.holding.charge(&self.account, bytes);
+        charged.inspect_err(|limit| self.deny(*limit))
+    }
+
+    pub(crate) fn release(&self, bytes: u64) {
+        self.holding.release(&self.account, bytes);
+    }
+
+    /// Notes that the guest asked for more than it may have.
+    pub(crate) fn deny(&self, limit: Outcome) {
+        self.denied.store(limit as u8, Ordering::Relaxed);
+    }
+
+    /// The limit that the guest ran into last.
+    pub(crate) fn denied(&self) -> Option<Outcome> {
+        Outcome::from_code(self.denied.load(Ordering::Relaxed))
+    }
+
+    /// Counts the call once, whoever comes first.
+    pub(crate) fn count(&self, outcome: Outcome) {
+        if !self.counted.swap(true, Ordering::AcqRel) {
+            self.account.tally.count(outcome);
+        }
+    }
+
+    /// Notes that a body byte moved.
+    pub(crate) fn moved(&self) {
+        let elapsed = self.started.elapsed().as_millis();
+        self.moved.store(
+            u64::try_from(elapsed).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// When a body byte moved last.
+    pub(crate) fn last_move(&self) -> Instant {
+        self.started + Duration::from_millis(self.moved.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // Nobody waited for the end.
+        self.count(self.ended_by().unwrap_or(Outcome::Cancelled));
+        self.account
+            .cpu_micros
+            .fetch_add(self.meter.micros(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,285 @@
+//! A loaded component that answers requests. No instance of it is alive between them.
+//!
+//! Puts admission, limits and the exchange together. Made by `Runtime::load`; the node agent
+//! holds one per revision, and dropping it unmaps the code once the last call has ended.
+
+use crate::admission::Slots;
+use crate::call::{Account, Call};
+use crate::capability::audit::{Audit, Capability};
+use crate::capability::filesystem::Files;
+use crate::capability::network::{Credential, Network};
+use crate::config::Config;
+use crate::cpu::{Metered, Turns};
+use crate::error::LoadError;
+use crate::guest::{Given, StoreLimits};
+use crate::http::exchange::{Incoming, Service, exchange};
+use crate::http::proxy::Proxy;
+use crate::http::{Body, answer};
+use crate::limits::Budget;
+use crate::outcome::{Outcome, Stats, Tally};
+use crate::output::Lines;
+use crate::runtime::Node;
+use crate::serve::Handler;
+use crate::workload::{Identity, Mount, Workload};
+use bytes::Bytes;
+use capability::{Effective, Rule, Values};
+use http::header::{HOST, HeaderValue};
+use http::{Request, Response};
+use http_body_util::Empty;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// A loaded component: code mapped, imports linked, ready to answer.
+#[derive(Debug)]
+pub struct Component {
+    service: Service,
+    slots: Arc<Slots>,
+}
+
+/// Why a component is not ready.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeFailure {
+    /// No instance could be made, or the health check ended so.
+    #[error("the component does not start: {0}: {1}")]
+    Failed(Outcome, String),
+    /// The health check was answered with another status than 2xx or 3xx.
+    #[error("the health check {path} answered {status}; it has to answer 2xx or 3xx")]
+    Unhealthy {
+        /// The path that was asked.
+        path: String,
+        /// The status that came.
+        status: u16,
+    },
+}
+
+impl Component {
+    pub(crate) fn new(
+        node: &Node,
+        config: &Config,
+        proxy: Proxy,
+        mut workload: Workload,
+    ) -> Result<Component, LoadError> {
+        let slots = Slots::new(
+            &node.slots,
+            &workload.identity.namespace,
+            concurrency(&workload, workload.replicas),
+        );
+        let account = Account {
+            memory: Budget::new(memory(&workload, workload.replicas)),
+            node_memory: Arc::clone(&node.memory),
+            tally: Tally::default(),
+            cpu_micros: AtomicU64::new(0),
+            turns: Turns::new(config.cores),
+            slots: Arc::clone(&slots),
+            ticker: Arc::clone(&node.ticker),
+        };
+        let identity = &workload.identity;
+        let lines = Lines::new(node.output.clone(), identity);
+        let audit = Audit::new(node.audit.clone(), identity.clone(), workload.audit);
+        audit.note(Capability::Lifecycle, "loaded", Rule::Granted, None);
+        let network = Network::new(&node.uplink, &workload.effective, &audit, workload.replicas);
+        let mounts = std::mem::take(&mut workload.mounts);
+        let files = Files::new(&node.files, &workload.effective, &audit, mounts)?;
+        let limits = StoreLimits::new(config);
+        let given = Given::new(workload, lines, audit, network, files, limits);
+        let service = Service {
+            proxy: Arc::new(proxy),
+            given: Arc::new(given),
+            account: Arc::new(account),
+            body_idle: config.body_idle,
+            max_duration: config.max_duration,
+            cut: watch::Sender::new(false),
+        };
+        Ok(Component { service, slots })
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.service.given.workload.identity
+    }
+
+    /// Replaces rights, values, directories and credentials for instances that start from now
+    /// on. Instances at work keep what they have.
+    ///
+    /// # Errors
+    /// When a directory can not be used; then nothing is replaced.
+    pub fn refresh(
+        &self,
+        effective: Arc<Effective>,
+        values: Values,
+        mounts: Vec<Mount>,
+        credentials: Vec<Credential>,
+    ) -> Result<(), LoadError> {
+        let given = &self.service.given;
+        given.refresh(effective, values, mounts, credentials)
+    }
+
+    /// Changes how many replicas this node holds: their budgets add up. At least 1.
+    pub fn set_replicas(&self, replicas: u32) {
+        let workload = &self.service.given.workload;
+        self.slots.set_granted(concurrency(workload, replicas));
+        self.service.given.network().set_replicas(replicas);
+        self.service
+            .account
+            .memory
+            .set_limit(memory(workload, replicas));
+    }
+
+    /// Answers one request with an instance of its own. Never fails: what goes wrong is a
+    /// response with a status and a JSON body `{"reason", "message"}`, see [`answer`].
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        self.handle_for(None, request).await
+    }
+
+    /// As `handle`, for a request that came to a trigger: the lines that the guest prints
+    /// meanwhile name it.
+    pub async fn handle_for<B>(
+        &self,
+        trigger: Option<&Arc<str>>,
+        request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        match self.slots.take().await {
+            Ok(slot) => {
+                let timeout = self.service.given.workload.limits.per_call.timeout.0;
+                let incoming = Incoming {
+                    request,
+                    trigger,
+                    slot: Some(slot),
+                };
+                exchange(&self.service, incoming, timeout).await
+            }
+            Err(outcome) => {
+                self.service.account.tally.count(outcome);
+                answer(outcome)
+            }
+        }
+    }
+
+    /// Ends all calls, those of the future too: `Truncated`. What has been answered in part
+    /// ends so that the caller can tell.
+    pub fn cut(&self) {
+        self.service.cut.send_replace(true);
+    }
+
+    /// Instantiates once; with a path, GETs it then and expects 2xx or 3xx.
+    ///
+    /// Needs no slot: a full node must not make good code look bad.
+    ///
+    /// # Errors
+    /// When it does not start, or does not answer well within `limit`.
+    pub async fn probe(&self, path: Option<&str>, limit: Duration) -> Result<(), ProbeFailure> {
+        let deadline = Instant::now() + limit;
+        self.instantiate(limit)
+            .await
+            .map_err(|outcome| ProbeFailure::Failed(outcome, outcome.message().to_owned()))?;
+        let Some(path) = path else { return Ok(()) };
+        let request = health_check(path).ok_or_else(|| {
+            let message = format!("the health check's path {path} is not valid; begin it with /");
+            ProbeFailure::Failed(Outcome::BadRequest, message)
+        })?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let incoming = Incoming {
+            request,
+            trigger: None,
+            slot: None,
+        };
+        let response = exchange(&self.service, incoming, left).await;
+        let status = response.status();
+        if status.is_success() || status.is_redirection() {
+            return Ok(());
+        }
+        Err(ProbeFailure::Unhealthy {
+            path: path.to_owned(),
+            status: status.as_u16(),
+        })
+    }
+
+    async fn instantiate(&self, limit: Duration) -> Result<(), Outcome> {
+        let Service {
+            proxy,
+            given,
+            account,
+            ..
+        } = &self.service;
+        let limits = &given.workload.limits.per_call;
+        let call = Call::new(Arc::clone(account), limits, None);
+        let instantiate = Metered::new(Arc::clone(&call), proxy.instantiate(given, &call));
+        let outcome = match timeout(limit, instantiate).await {
+            Ok(Ok(())) => Outcome::Completed,
+            Ok(Err(outcome)) => outcome,
+            Err(_) => Outcome::TimeoutExceeded,
+        };
+        call.count(outcome);
+        if outcome == Outcome::Completed {
+            Ok(())
+        } else {
+            Err(outcome)
+        }
+    }
+
+    /// Counters since it was loaded.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let account = &self.service.account;
+        Stats {
+            outcomes: account.tally.read(),
+            live: self.slots.live(),
+            memory: account.memory.used(),
+            cpu_micros: account.cpu_micros.load(Ordering::Relaxed),
+            dropped_lines: self.service.given.lines.dropped(),
+            uses: self.service.given.audit.uses(),
+            lost_records: self.service.given.audit.lost(),
+        }
+    }
+}
+
+impl Drop for Component {
+    fn drop(&mut self) {
+        let audit = &self.service.given.audit;
+        audit.note(Capability::Lifecycle, "dropped", Rule::Granted, None);
+    }
+}
+
+impl Handler for Arc<Component> {
+    async fn handle(&self, request: Request<hyper::body::Incoming>) -> Response<Body> {
+        Component::handle(self, request).await
+    }
+}
+
+fn concurrency(workload: &Workload, replicas: u32) -> u32 {
+    workload
+        .limits
+        .per_replica
+        .concurrency
+        .saturating_mul(replicas.max(1))
+}
+
+fn memory(workload: &Workload, replicas: u32) -> u64 {
+    workload
+        .limits
+        .per_replica
+        .memory
+        .0
+        .saturating_mul(u64::from(replicas.max(1)))
+}
+
+fn health_check(path: &str) -> Option<Request<Empty<Bytes>>> {
+    if !path.starts_with('/') {
+        return None;
+    }
+    let mut request = Request::builder().uri(path).body(Empty::new()).ok()?;
+    request
+        .headers_mut()
+        .insert(HOST, HeaderValue::from_static("localhost"));
+    Some(request)
+}

@@ -1,0 +1,303 @@
+//! What a store of a guest holds: tables, WASI as far as it is used, its ledger and its call.
+//!
+//! Everything a guest can reach hangs here. The parts of WASI that most calls never touch
+//! are made at their first use, because a store is made for every request. Made by
+//! `component`, reached by the host functions that `link` links.
+
+use crate::call::Call;
+use crate::capability::audit::{Audit, Capability};
+use crate::capability::filesystem::{Files, FilesView, Salt};
+use crate::capability::network::sockets::{self, Made};
+use crate::capability::network::{Credential, Network};
+use crate::config::Config;
+use crate::error::LoadError;
+use crate::http::outgoing::Hooks;
+use crate::limits::Ledger;
+use crate::output::{Lines, Stream};
+use crate::workload::{Mount, Workload};
+use capability::{Effective, Values};
+use std::sync::{Arc, PoisonError, RwLock};
+use wasmtime::Store;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// What all stores of one component share.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// Without what is delivered.
+    pub(crate) workload: Workload,
+    pub(crate) lines: Arc<Lines>,
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) limits: StoreLimits,
+    delivered: RwLock<Arc<Delivered>>,
+}
+
+/// What a component is handed, and what may be replaced while it runs. A store sees one and
+/// the same from its first look to its end.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    values: Values,
+    config: Variables,
+    pub(crate) credentials: Vec<Credential>,
+    pub(crate) network: Arc<Network>,
+    files: Arc<Files>,
+}
+
+/// The part of `Config` that is set on every store.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreLimits {
+    hostcall_fuel: usize,
+    resources: usize,
+    handles: usize,
+    random_size: u64,
+    field_size: usize,
+    max_memory: u64,
+}
+
+/// Configuration values. Never printed.
+struct Variables(WasiConfigVariables);
+
+/// The data of a guest's store.
+pub(crate) struct Guest {
+    given: Arc<Given>,
+    call: Arc<Call>,
+    delivered: Option<Arc<Delivered>>,
+    table: ResourceTable,
+    wasi: Option<WasiCtx>,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    sockets: Made,
+    salt: Salt,
+    ledger: Ledger,
+}
+
+impl Given {
+    pub(crate) fn new(
+        mut workload: Workload,
+        lines: Arc<Lines>,
+        audit: Arc<Audit>,
+        network: Arc<Network>,
+        files: Arc<Files>,
+        limits: StoreLimits,
+    ) -> Given {
+        let values = std::mem::take(&mut workload.values);
+        let credentials = std::mem::take(&mut workload.credentials);
+        let effective = std::mem::take(&mut workload.effective);
+        let delivered = Delivered::new(&audit, network, files, effective, values, credentials);
+        Given {
+            workload,
+            lines,
+            audit,
+            limits,
+            delivered: RwLock::new(Arc::new(delivered)),
+        }
+    }
+
+    /// Replaces what stores made from now on are handed.
+    pub(crate) fn refresh(
+        &self,
+        effective: Arc<Effective>,
+        values: Values,
+        mounts: Vec<Mount>,
+        credentials: Vec<Credential>,
+    ) -> Result<(), LoadError> {
+        let present = self.delivered();
+        let files = present.files.renewed(&effective, mounts)?;
+        let network = present.network.with_rights(&effective);
+        let new = Delivered::new(&self.audit, network, files, effective, values, credentials);
+        *self
+            .delivered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        Ok(())
+    }
+
+    /// What a store is handed that looks for the first time.
+    pub(crate) fn delivered(&self) -> Arc<Delivered> {
+        Arc::clone(
+            &self
+                .delivered
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Its way out as it is now.
+    pub(crate) fn network(&self) -> Arc<Network> {
+        Arc::clone(&self.delivered().network)
+    }
+}
+
+impl Delivered {
+    /// Withholds the variables that the manifest did not ask for, and says so.
+    fn new(
+        audit: &Audit,
+        network: Arc<Network>,
+        files: Arc<Files>,
+        effective: Arc<Effective>,
+        mut values: Values,
+        credentials: Vec<Credential>,
+    ) -> Delivered {
+        values.env.retain(|name, _| {
+            let asked = effective.env(name);
+            if let Err(rule) = &asked {
+                audit.note(Capability::Environment, name, rule.clone(), None);
+            }
+            asked.is_ok()
+        });
+        Delivered {
+            config: Variables(values.config.clone().into_iter().collect()),
+            values,
+            credentials,
+            network,
+            files,
+        }
+    }
+}
+
+impl StoreLimits {
+    pub(crate) fn new(config: &Config) -> StoreLimits {
+        StoreLimits {
+            hostcall_fuel: config.hostcall_fuel,
+            resources: config.resources,
+            handles: config.handles,
+            random_size: config.random_size,
+            field_size: config.field_size,
+            max_memory: config.max_memory,
+        }
+    }
+}
+
+impl std::fmt::Debug for Variables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Variables")
+    }
+}
+
+impl Guest {
+    /// A store with every limit set, and nothing in it.
+    pub(crate) fn store(
+        engine: &wasmtime::Engine,
+        given: &Arc<Given>,
+        call: &Arc<Call>,
+    ) -> Store<Guest> {
+        let limits = &given.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resources);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(limits.field_size);
+        let guest = Guest {
+            given: Arc::clone(given),
+            call: Arc::clone(call),
+            delivered: None,
+            table,
+            wasi: None,
+            http,
+            hooks: Hooks::new(given, call),
+            sockets: Made::default(),
+            salt: Salt::default(),
+            ledger: Ledger::new(Arc::clone(call), limits.max_memory),
+        };
+        let mut store = Store::new(engine, guest);
+        store.limiter(|guest| &mut guest.ledger);
+        store.set_hostcall_fuel(limits.hostcall_fuel);
+        store.set_max_component_handles(limits.handles);
+        crate::cpu::supervise(&mut store);
+        store
+    }
+
+    pub(crate) fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    /// This store's way out.
+    pub(crate) fn network(&mut self) -> &Arc<Network> {
+        &self.delivered().network
+    }
+
+    /// The sockets it has made.
+    pub(crate) fn sockets_made(&mut self) -> &mut Made {
+        &mut self.sockets
+    }
+
+    /// Its file system.
+    pub(crate) fn files(&mut self) -> FilesView<'_> {
+        let Guest {
+            given,
+            call,
+            delivered,
+            table,
+            salt,
+            ..
+        } = self;
+        let delivered = delivered.get_or_insert_with(|| given.delivered());
+        FilesView {
+            files: &delivered.files,
+            call,
+            table,
+            salt,
+        }
+    }
+
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    /// What this store is handed.
+    pub(crate) fn delivered(&mut self) -> &Arc<Delivered> {
+        let given = &self.given;
+        self.delivered.get_or_insert_with(|| given.delivered())
+    }
+
+    pub(crate) fn config(&mut self) -> &WasiConfigVariables {
+        &self.delivered().config.0
+    }
+}
+
+/// Arguments and environment as given, sockets if any are granted; no directories, no input.
+fn wasi(given: &Given, delivered: &Delivered, trigger: Option<&Arc<str>>) -> WasiCtx {
+    let values = &delivered.values;
+    let mut builder = WasiCtxBuilder::new();
+    builder
+        .args(&values.args)
+        .stdout(given.lines.stream(Stream::Stdout, trigger))
+        .stderr(given.lines.stream(Stream::Stderr, trigger))
+        .max_random_size(given.limits.random_size);
+    sockets::allow(&mut builder, &delivered.network, trigger);
+    for (name, value) in &values.env {
+        builder.env(name, value);
+    }
+    builder.build()
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let Guest {
+            given,
+            call,
+            delivered,
+            table,
+            wasi: made,
+            ..
+        } = self;
+        WasiCtxView {
+            ctx: made.get_or_insert_with(|| {
+                let delivered = delivered.get_or_insert_with(|| given.delivered());
+                wasi(given, delivered, call.trigger())
+            }),
+            table,
+        }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.hooks,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Bodies in both directions: bounded, watched, and never cut without the reader knowing.
+//!
+//! Must not drive the guest; `exchange` does. A response that was cut ends in an error, so
+//! that HTTP/1 closes without the last chunk and HTTP/2 resets the stream: a caller must be
+//! able to tell a whole response from a part.
+
+use crate::call::Call;
+use crate::limits::Waiting;
+use crate::outcome::Outcome;
+use crate::serve::Busy;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::task::AbortHandle;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// Bytes of trailers, either way.
+const TRAILERS_MAX: usize = 8 * 1024;
+
+/// The body of an answer: a guest's, or the runtime's own.
+pub struct Body {
+    content: Content,
+    /// Tells the connection that a request is still being answered.
+    busy: Option<Busy>,
+}
+
+/// A response was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the response was cut: {}", .0.message())]
+pub struct BodyError(pub Outcome);
+
+/// The body of a request, up to its limit.
+pub(super) struct RequestBody<B> {
+    body: B,
+    limit: u64,
+    received: u64,
+    call: Arc<Call>,
+}
+
+enum Content {
+    Text(Option<Bytes>),
+    /// All of it has been produced; it only waits to be sent.
+    Whole(WasiBody),
+    Streaming {
+        body: WasiBody,
+        call: Arc<Call>,
+        _waiting: Waiting,
+        driver: Driver,
+    },
+}
+
+/// The task in which the guest goes on. Stopped when the reader goes away before the end.
+struct Driver(Option<AbortHandle>);
+
+impl Body {
+    /// A body of the runtime's own, such as an error message.
+    #[must_use]
+    pub fn text(text: impl Into<Bytes>) -> Body {
+        Body {
+            content: Content::Text(Some(text.into())),
+            busy: None,
+        }
+    }
+
+    pub(super) fn whole(body: WasiBody) -> Body {
+        Body {
+            content: Content::Whole(body),
+            busy: None,
+        }
+    }
+
+    pub(super) fn streaming(
+        body: WasiBody,
+        call: Arc<Call>,
+        waiting: Waiting,
+        driver: AbortHandle,
+    ) -> Body {
+        let driver = Driver(Some(driver));
+        Body {
+            content: Content::Streaming {
+                body,
+                call,
+                _waiting: waiting,
+                driver,
+            },
+            busy: None,
+        }
+    }
+
+    pub(crate) fn keep_busy(&mut self, busy: Busy) {
+        self.busy = Some(busy);
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Body")
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.content {
+            Content::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Content::Whole(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                Poll::Ready(frame.map(|frame| {
+                    frame
+                        .map(bounded)
+                        .map_err(|_| BodyError(Outcome::GuestError))
+                }))
+            }
+            Content::Streaming {
+                body, call, driver, ..
+            } => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                Poll::Ready(match (frame, call.ended_by()) {
+                    (Some(Ok(frame)), _) => {
+                        call.moved();
+                        Some(Ok(bounded(frame)))
+                    }
+                    (Some(Err(_)), reason) => {
+                        Some(Err(BodyError(reason.unwrap_or(Outcome::GuestError))))
+                    }
+                    // The guest's end of the body is gone because its store is.
+                    (None, Some(reason)) => Some(Err(BodyError(reason))),
+                    (None, None) => {
+                        // It has been read to the end: the guest may finish its work.
+                        driver.0 = None;
+                        None
+                    }
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Text(text) => text.is_none(),
+            Content::Whole(body) => body.is_end_stream(),
+            Content::Streaming { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Text(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Content::Whole(body) | Content::Streaming { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+/// Trailers without headers of the hop, and none at all if they are too large.
+fn bounded(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            super::head::strip(&mut trailers);
+            if size(&trailers) > TRAILERS_MAX {
+                trailers.clear();
+            }
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
+}
+
+fn size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl<B> RequestBody<B> {
+    pub(super) fn new(body: B, limit: u64, call: Arc<Call>) -> RequestBody<B> {
+        RequestBody {
+            body,
+            limit,
+            received: 0,
+            call,
+        }
+    }
+}
+
+impl<B> http_body::Body for RequestBody<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
+            return Poll::Ready(None);
+        };
+        // What hyper says of a broken connection is for its log; the guest learns that it broke.
+        let Ok(frame) = frame else {
+            return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
+        };
+        self.call.moved();
+        if let Some(trailers) = frame.trailers_ref()
+            && size(trailers) > TRAILERS_MAX
+        {
+            return Poll::Ready(Some(Err(Error::HttpRequestTrailerSectionSize(None))));
+        }
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        self.received = self.received.saturating_add(bytes);
+        if self.received > self.limit {
+            self.call.end(Outcome::RequestTooLarge);
+            return Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(self.limit)))));
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

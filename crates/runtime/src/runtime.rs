@@ -1,0 +1,148 @@
+//! The runtime of a node: its engines, budgets and ticker, which all components share.
+//!
+//! Knows no component by name. `node-agent` makes one per worker; so may any host program,
+//! see `examples/serve.rs`.
+
+use crate::admission::NodeSlots;
+use crate::capability::audit::AuditSink;
+use crate::capability::filesystem::NodeFiles;
+use crate::capability::network::Uplink;
+use crate::code::Code;
+use crate::component::Component;
+use crate::config::Config;
+use crate::engine::{self, EngineClass};
+use crate::error::{Error, LoadError};
+use crate::http::proxy::{Handler, Proxy};
+use crate::limits::Budget;
+use crate::link::link;
+use crate::output::Output;
+use crate::ticker::Ticker;
+use crate::workload::Workload;
+use ipnet::IpNet;
+use std::sync::Arc;
+use wasmtime::Engine;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+/// Engines, budgets and the ticker that all components share.
+#[derive(Debug)]
+pub struct Runtime {
+    config: Config,
+    small: Engine,
+    large: Engine,
+    p3: Option<Engine>,
+    node: Node,
+}
+
+/// What components draw on together.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) memory: Arc<Budget>,
+    pub(crate) slots: Arc<NodeSlots>,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) output: Output,
+    pub(crate) audit: AuditSink,
+    pub(crate) uplink: Arc<Uplink>,
+    pub(crate) files: Arc<NodeFiles>,
+}
+
+impl Runtime {
+    /// Makes the engines and reserves their address space. What guests print goes to
+    /// `output`, what they use and try to `audit`.
+    ///
+    /// Opens `/proc/self/pagemap` for the reset of memory; a process that gives up the right
+    /// to open it (`PR_SET_DUMPABLE`) should do so afterwards.
+    ///
+    /// # Errors
+    /// When the sizes do not fit into this machine, or a thread can not be started.
+    pub fn new(config: Config, output: Output, audit: AuditSink) -> Result<Arc<Runtime>, Error> {
+        let small = engine::build(EngineClass::Small, &config)?;
+        let large = engine::build(EngineClass::Large, &config)?;
+        let p3 = config
+            .p3
+            .then(|| engine::build(EngineClass::P3, &config))
+            .transpose()?;
+        let engines = [Some(&small), Some(&large), p3.as_ref()];
+        let engines = engines.into_iter().flatten().map(Engine::weak).collect();
+        let node = Node {
+            memory: Arc::new(Budget::new(config.guest_memory)),
+            slots: NodeSlots::new(&config),
+            ticker: Arc::new(Ticker::start(engines).map_err(Error::Ticker)?),
+            output,
+            audit,
+            uplink: Arc::new(Uplink::new(config.network.clone())),
+            files: NodeFiles::new(),
+        };
+        Ok(Arc::new(Runtime {
+            config,
+            small,
+            large,
+            p3,
+            node,
+        }))
+    }
+
+    /// A name for everything that machine code of a class depends on: wasmtime's version,
+    /// the target and all flags. Machine code of another hash is compiled again.
+    #[must_use]
+    pub fn engine_hash(class: EngineClass) -> String {
+        // A machine that wasmtime has no compiler for fails at the first compilation, and
+        // there says why.
+        engine::hash(class).unwrap_or_else(|_| "unsupported".to_owned())
+    }
+
+    /// Maps the code, links what is granted, and makes the component ready to answer.
+    /// Nothing of the component runs.
+    ///
+    /// # Errors
+    /// When it imports what was not granted, exports no handler, starts with more memory
+    /// than a call may have, a volume can not be used, or the code is of another engine.
+    pub fn load(&self, code: &Code, workload: Workload) -> Result<Arc<Component>, LoadError> {
+        let class = code.class();
+        let engine = match class {
+            EngineClass::Small => &self.small,
+            EngineClass::Large => &self.large,
+            EngineClass::P3 => self.p3.as_ref().ok_or(LoadError::P3Off)?,
+        };
+        let allowed = workload.limits.per_call.memory.0;
+        if workload.initial_memory > allowed {
+            return Err(LoadError::MemoryTooSmall {
+                needed: workload.initial_memory,
+                allowed,
+            });
+        }
+        let component = code.map(engine).map_err(LoadError::Incompatible)?;
+        let instance = link(engine, class, &component, &workload.values)?;
+        let no_handler = |_: wasmtime::Error| LoadError::NoHandler {
+            class: class.name(),
+        };
+        let handler = match class {
+            EngineClass::Small | EngineClass::Large => {
+                Handler::P2(ProxyPre::new(instance).map_err(no_handler)?)
+            }
+            EngineClass::P3 => Handler::P3(ServicePre::new(instance).map_err(no_handler)?),
+        };
+        let proxy = Proxy::new(engine.clone(), handler);
+        let component = Component::new(&self.node, &self.config, proxy, workload)?;
+        Ok(Arc::new(component))
+    }
+
+    /// Replaces the networks that no guest connects to, whatever it is granted: the node's own
+    /// addresses, those of all nodes and agents, the API server's. For connections made from
+    /// now on.
+    pub fn block(&self, networks: Vec<IpNet>) {
+        self.node.uplink.addresses.block(networks);
+    }
+
+    /// Declared bytes that all calls in progress hold.
+    #[must_use]
+    pub fn guest_memory_used(&self) -> u64 {
+        self.node.memory.used()
+    }
+
+    /// The sizes it was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}

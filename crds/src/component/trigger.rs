@@ -1,0 +1,59 @@
+//! What starts a component's code. A list-map by name with exactly one member per
+//! entry, so that later kinds of trigger are further members.
+
+use capability::Bytes;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{bound, schema};
+
+/// One way in.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("has(self.http)").message("needs exactly one member that says what starts the component; write http: {port: 80}"))]
+pub struct Trigger {
+    /// Name of the trigger and of the Service's port.
+    #[schemars(length(min = 1, max = bound::TRIGGER_NAME))]
+    #[x_kube(validation = schema::matches("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "must be lower-case letters, digits and -, because it becomes the name of a Service's port; write for example web"))]
+    pub name: String,
+    /// HTTP requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpTrigger>,
+    /// Who may call, as in a NetworkPolicy, where the cluster's network enforces those. Absent:
+    /// whoever reaches the Service, from inside the cluster or outside. An empty list: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::peers")]
+    pub from: Option<Vec<NetworkPolicyPeer>>,
+}
+
+/// HTTP requests to the component's Service.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpTrigger {
+    /// Port of the Service.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// The largest request body, at most 256Mi; larger ones are answered with 413.
+    #[serde(default = "default_max_request_body")]
+    #[schemars(schema_with = "schema::quantity")]
+    #[x_kube(validation = schema::quantity_between(Bytes(0), bound::REQUEST_BODY_MAX))]
+    pub max_request_body: Bytes,
+}
+
+impl Default for HttpTrigger {
+    fn default() -> Self {
+        Self {
+            port: default_port(),
+            max_request_body: default_max_request_body(),
+        }
+    }
+}
+
+fn default_port() -> i32 {
+    80
+}
+
+fn default_max_request_body() -> Bytes {
+    Bytes::mib(10)
+}

@@ -1,0 +1,282 @@
+//! The content of a ControllerRevision: what exactly is run, and with what.
+//!
+//! A projection of digest, references and limits, written canonically with every
+//! default left out: so the same object hashes the same for ever, also after an
+//! upgrade that adds a field. Values of Secrets are never in it, only references.
+//! The operator writes and seals it, the agent checks and runs it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use capability::{Bytes, Limits, Request};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::component::{
+    AuditLevel, Capabilities, Credentials, EnvFromSource, EnvVar, Health, HttpTrigger, Protocol,
+    Reach, Rollout, Volume,
+};
+use crate::names;
+
+/// What exactly is run, and with what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionDocument {
+    /// Version of this form: [`RevisionDocument::VERSION`].
+    pub version: u32,
+    /// Whose revision it is.
+    pub component: ComponentIdentity,
+    /// `registry/repository`, without tag and digest.
+    pub image: String,
+    /// Digest of the image's manifest.
+    pub digest: String,
+    /// Arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Environment variables, unresolved.
+    #[serde(default)]
+    pub env: Vec<EnvVar>,
+    /// Sources of environment variables, unresolved.
+    #[serde(default)]
+    pub env_from: Vec<EnvFromSource>,
+    /// Configuration values, unresolved.
+    #[serde(default)]
+    pub config: Vec<EnvVar>,
+    /// Files, unresolved.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// What it is granted.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// What of its use of them is recorded.
+    #[serde(default)]
+    pub audit: AuditLevel,
+    /// What its manifests ask for, as the operator read them when it admitted the revision:
+    /// what a later version is compared with. Whoever runs it reads them from the bytes.
+    #[serde(default)]
+    pub requests: Vec<Request>,
+    /// What starts the code.
+    #[serde(default)]
+    pub triggers: Vec<RevisionTrigger>,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How it shows that it is healthy.
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// How long its last requests may take, in seconds.
+    #[serde(default = "default_grace_period")]
+    pub termination_grace_period_seconds: u32,
+}
+
+/// Which component, of one cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ComponentIdentity {
+    /// Namespace of the component.
+    pub namespace: String,
+    /// Name of the component.
+    pub name: String,
+    /// UID of the component.
+    pub uid: String,
+}
+
+/// What starts the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionTrigger {
+    /// Name of the trigger.
+    pub name: String,
+    /// HTTP requests.
+    #[serde(default)]
+    pub http: Option<RevisionHttpTrigger>,
+}
+
+/// HTTP requests. The Service's port is part of it, because a component may see it
+/// in the request's authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RevisionHttpTrigger {
+    /// Port of the Service.
+    pub port: i32,
+    /// The largest request body.
+    pub max_request_body: Bytes,
+}
+
+/// Ten lower-case hexadecimal characters that stand for a document's content in names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RevisionHash(String);
+
+/// The operator's signature over a revision, in the annotation
+/// [`names::SEAL_ANNOTATION`] as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seal {
+    /// UID of the namespace `kube-system`, which stands for the cluster.
+    pub cluster_uid: String,
+    /// The component's generation that the revision was made from.
+    pub generation: i64,
+    /// Ed25519 signature over [`RevisionDocument::seal_statement`], in base64.
+    pub signature: String,
+}
+
+impl RevisionDocument {
+    /// The form that this version writes.
+    pub const VERSION: u32 = 1;
+
+    /// The canonical form: JSON with sorted keys, without spaces and without
+    /// anything that has its default.
+    pub fn canonical(&self) -> Value {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        omit_defaults(&mut value, &defaults());
+        if let Some(health) = value.get_mut("health") {
+            omit_defaults(
+                health,
+                &json!({"startTimeout": Health::default_start_timeout()}),
+            );
+        }
+        if let Some(triggers) = value.get_mut("triggers").and_then(Value::as_array_mut) {
+            let default = json!({"http": Value::Null});
+            let http = serde_json::to_value(RevisionHttpTrigger::default()).unwrap_or_default();
+            for trigger in triggers {
+                omit_defaults(trigger, &default);
+                if let Some(member) = trigger.get_mut("http") {
+                    omit_defaults(member, &http);
+                }
+            }
+        }
+        if let Some(requests) = value.get_mut("requests").and_then(Value::as_array_mut) {
+            let nothing = serde_json::to_value(Request::default()).unwrap_or_default();
+            for request in requests {
+                omit_defaults(request, &nothing);
+            }
+        }
+        if let Some(outbound) = value
+            .pointer_mut("/capabilities/network/outbound")
+            .and_then(Value::as_array_mut)
+        {
+            for grant in outbound {
+                omit_defaults(
+                    grant,
+                    &json!({
+                        "protocol": Protocol::default(),
+                        "reach": Reach::default(),
+                        "credentials": {"format": Credentials::default_format()},
+                    }),
+                );
+            }
+        }
+        value
+    }
+
+    /// Stands for the content in the revision's name.
+    pub fn hash(&self) -> RevisionHash {
+        RevisionHash(names::short_hash(self.canonical().to_string().as_bytes()))
+    }
+
+    /// Name of the ControllerRevision.
+    pub fn revision_name(&self) -> String {
+        names::revision_name(&self.component.name, self.hash().as_str())
+    }
+
+    /// What the operator signs: that this content is meant for this component of
+    /// this cluster. It holds the whole digest of the content, because the hash in
+    /// the name is too short to withstand somebody who looks for a second content.
+    pub fn seal_statement(&self, cluster_uid: &str, generation: i64) -> Vec<u8> {
+        let content = hex::encode(Sha256::digest(self.canonical().to_string()));
+        let statement = json!({
+            "type": SEAL_TYPE,
+            "cluster": cluster_uid,
+            "namespace": self.component.namespace,
+            "component": self.component.uid,
+            "generation": generation,
+            "sha256": content,
+        });
+        statement.to_string().into_bytes()
+    }
+}
+
+impl RevisionHash {
+    /// The ten characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for RevisionHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Seal {
+    /// A seal with this signature.
+    pub fn new(cluster_uid: &str, generation: i64, signature: &[u8]) -> Self {
+        Self {
+            cluster_uid: cluster_uid.to_owned(),
+            generation,
+            signature: BASE64.encode(signature),
+        }
+    }
+
+    /// The bytes of the signature, unless they are no base64.
+    pub fn signature_bytes(&self) -> Option<Vec<u8>> {
+        BASE64.decode(&self.signature).ok()
+    }
+}
+
+impl Default for RevisionHttpTrigger {
+    fn default() -> Self {
+        let HttpTrigger {
+            port,
+            max_request_body,
+        } = HttpTrigger::default();
+        Self {
+            port,
+            max_request_body,
+        }
+    }
+}
+
+/// So that a signature over one thing never passes for one over another.
+const SEAL_TYPE: &str = "lighterman.dev/seal/v1";
+
+fn default_grace_period() -> u32 {
+    Rollout::default().termination_grace_period_seconds
+}
+
+/// What is left out of the canonical form.
+fn defaults() -> Value {
+    json!({
+        "args": [],
+        "env": [],
+        "envFrom": [],
+        "config": [],
+        "volumes": [],
+        "capabilities": Capabilities::default(),
+        "audit": AuditLevel::default(),
+        "requests": [],
+        "triggers": [],
+        "limits": Limits::default(),
+        "health": Value::Null,
+        "terminationGracePeriodSeconds": default_grace_period(),
+    })
+}
+
+/// Removes every member that equals its default, at any depth.
+fn omit_defaults(value: &mut Value, defaults: &Value) {
+    let (Some(members), Some(defaults)) = (value.as_object_mut(), defaults.as_object()) else {
+        return;
+    };
+    members.retain(|name, member| {
+        let Some(default) = defaults.get(name) else {
+            return true;
+        };
+        if member != default {
+            omit_defaults(member, default);
+        }
+        member != default
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! The counters of this node. The worker counts; the names that the counters are shown under
+//! come from control's own books.
+
+use tokio::sync::oneshot;
+
+use super::Control;
+use crate::desired::PlacementKey;
+use crate::message::{Figures, SlotId, ToWorker};
+use crate::source::Source;
+
+/// Asks for the counters.
+pub type Question = oneshot::Sender<Counts>;
+
+/// What control counts, and what it asked the worker for.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Workers that have started since control did.
+    pub worker_starts: u64,
+    /// Audit records that were lost on this node.
+    pub audit_lost: u64,
+    /// The counters of every revision.
+    pub revisions: Vec<NamedFigures>,
+}
+
+/// Counters with the names that control knows for them.
+#[derive(Clone, Debug)]
+pub struct NamedFigures {
+    /// The placement.
+    pub placement: PlacementKey,
+    /// Name of the component.
+    pub component: String,
+    /// What the worker counted.
+    pub figures: Figures,
+}
+
+/// Outcomes are words of a closed list; a worker that broke out must not invent a million.
+fn is_label(outcome: &str) -> bool {
+    /// The longest of them is `ConcurrencyLimit`.
+    const LONGEST: usize = 24;
+    outcome.len() <= LONGEST && outcome.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+fn is_capability(name: &str) -> bool {
+    let mut known = runtime::Capability::ALL.into_iter();
+    known.any(|capability| capability.name() == name)
+}
+
+impl<S: Source + ?Sized> Control<S> {
+    pub(super) async fn ask_figures(&mut self, question: Question) {
+        /// Scrapes that wait for the same answer.
+        const QUESTIONS: usize = 16;
+        if self.waiting_questions.len() < QUESTIONS {
+            self.waiting_questions.push(question);
+            self.tell(ToWorker::Count, Vec::new()).await;
+        }
+    }
+
+    pub(super) fn answer_figures(&mut self, revisions: &[Figures]) {
+        let revisions: Vec<NamedFigures> = revisions
+            .iter()
+            .filter_map(|figures| {
+                // Names come from control's own books, never from the worker.
+                let placement = self.key_of(SlotId(figures.slot))?;
+                let slot = self.running.slots.get(&placement)?;
+                slot.revisions.get(&figures.revision)?;
+                let component = self
+                    .desired
+                    .placements
+                    .get(&placement)?
+                    .component
+                    .name
+                    .clone();
+                let mut figures = figures.clone();
+                figures.outcomes.retain(|outcome, _| is_label(outcome));
+                for uses in [&mut figures.allowed, &mut figures.denied] {
+                    uses.retain(|name, _| is_capability(name));
+                }
+                Some(NamedFigures {
+                    placement,
+                    component,
+                    figures,
+                })
+            })
+            .collect();
+        let counts = Counts {
+            worker_starts: self.worker_starts,
+            audit_lost: self.auditor.lost(),
+            revisions,
+        };
+        for question in self.waiting_questions.drain(..) {
+            let _ = question.send(counts.clone());
+        }
+    }
+}

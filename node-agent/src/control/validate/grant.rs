@@ -1,0 +1,236 @@
+//! Whether a revision gives its code no more than the component does, as this node reads it:
+//! every value, reference, port and limit whole, not by name only. Plain functions; called by
+//! `validate::revision`, so that a seal alone grants nothing.
+
+use crds::component::Trigger;
+use crds::revision::{RevisionDocument, RevisionTrigger};
+use crds::{WasmComponentSpec, component};
+
+/// The first part of a revision that its component does not give.
+///
+/// Values have to be the very same and not merely among those of the component: leaving one
+/// out lets another through, since `env` wins over `envFrom` and arguments go by their order.
+pub(super) fn excess(
+    document: &RevisionDocument,
+    spec: &WasmComponentSpec,
+) -> Option<&'static str> {
+    // Without `..`: a part that nobody judges must not compile.
+    let RevisionDocument {
+        version: _,
+        component: _,
+        image: _,
+        digest: _,
+        args,
+        env,
+        env_from,
+        config,
+        volumes,
+        capabilities,
+        audit,
+        // What the manifests ask for is read from the bytes, not from here.
+        requests: _,
+        triggers,
+        limits,
+        health,
+        termination_grace_period_seconds,
+    } = document;
+    let component::Rollout {
+        termination_grace_period_seconds: grace,
+        ..
+    } = &spec.rollout;
+    let parts = [
+        ("args", *args == spec.args),
+        ("env", *env == spec.env),
+        ("envFrom", *env_from == spec.env_from),
+        ("config", *config == spec.config),
+        ("volumes", *volumes == spec.volumes),
+        ("capabilities", *capabilities == spec.capabilities),
+        ("audit", *audit == spec.audit),
+        ("health", *health == spec.health),
+        ("triggers", triggers.iter().all(|one| is_given(one, spec))),
+        ("resources", is_within(limits, &spec.resources.limits())),
+        (
+            "rollout.terminationGracePeriodSeconds",
+            termination_grace_period_seconds <= grace,
+        ),
+    ];
+    parts
+        .into_iter()
+        .find(|(_, given)| !given)
+        .map(|(part, _)| part)
+}
+
+fn is_given(trigger: &RevisionTrigger, spec: &WasmComponentSpec) -> bool {
+    let of_name = |given: &&Trigger| given.name == trigger.name;
+    let Some(given) = spec.triggers.iter().find(of_name) else {
+        return false;
+    };
+    match (&trigger.http, &given.http) {
+        (None, None) => true,
+        (Some(http), Some(given)) => {
+            http.port == given.port && http.max_request_body <= given.max_request_body
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+fn is_within(limits: &capability::Limits, given: &capability::Limits) -> bool {
+    let capability::Limits {
+        requests,
+        per_replica,
+        per_call,
+    } = limits;
+    requests.memory <= given.requests.memory
+        && per_replica.concurrency <= given.per_replica.concurrency
+        && per_replica.memory <= given.per_replica.memory
+        && per_call.memory <= given.per_call.memory
+        && per_call.cpu_time <= given.per_call.cpu_time
+        && per_call.timeout <= given.per_call.timeout
+}
+
+#[cfg(test)]
+mod tests {
+    use capability::{Bytes, Span};
+    use crds::component::{EnvVar, Health, HttpGet, HttpTrigger};
+    use crds::revision::{ComponentIdentity, RevisionHttpTrigger};
+
+    use super::*;
+
+    fn variable(name: &str, value: &str) -> EnvVar {
+        EnvVar {
+            name: name.into(),
+            value: Some(value.into()),
+            value_from: None,
+        }
+    }
+
+    fn health() -> Health {
+        Health {
+            http_get: HttpGet {
+                path: "/healthz".into(),
+            },
+            start_timeout: Health::default_start_timeout(),
+        }
+    }
+
+    fn spec() -> WasmComponentSpec {
+        WasmComponentSpec {
+            image: "registry.example/shop/orders:1.4".into(),
+            args: vec!["serve".into()],
+            env: vec![variable("MODE", "safe")],
+            triggers: vec![Trigger {
+                name: "web".into(),
+                http: Some(HttpTrigger::default()),
+                from: None,
+            }],
+            ..WasmComponentSpec::default()
+        }
+    }
+
+    /// All that `spec` gives.
+    fn whole(spec: &WasmComponentSpec) -> RevisionDocument {
+        RevisionDocument {
+            version: RevisionDocument::VERSION,
+            component: ComponentIdentity::default(),
+            image: "registry.example/shop/orders".into(),
+            digest: String::new(),
+            args: spec.args.clone(),
+            env: spec.env.clone(),
+            env_from: spec.env_from.clone(),
+            config: spec.config.clone(),
+            volumes: spec.volumes.clone(),
+            capabilities: spec.capabilities.clone(),
+            audit: spec.audit,
+            requests: Vec::new(),
+            triggers: vec![RevisionTrigger {
+                name: "web".into(),
+                http: Some(RevisionHttpTrigger::default()),
+            }],
+            limits: spec.resources.limits(),
+            health: spec.health.clone(),
+            termination_grace_period_seconds: spec.rollout.termination_grace_period_seconds,
+        }
+    }
+
+    fn excess_of(change: impl FnOnce(&mut RevisionDocument)) -> Option<&'static str> {
+        let spec = spec();
+        let mut document = whole(&spec);
+        change(&mut document);
+        excess(&document, &spec)
+    }
+
+    #[test]
+    fn what_the_component_gives_may_be_taken_whole_or_in_part() {
+        assert_eq!(excess_of(|_| {}), None);
+        assert_eq!(
+            excess_of(|document| document.limits.per_call.memory = Bytes::mib(1)),
+            None
+        );
+        assert_eq!(excess_of(|document| document.triggers.clear()), None);
+    }
+
+    #[test]
+    fn a_value_under_the_name_of_another_is_an_excess() {
+        let exchanged = |document: &mut RevisionDocument| {
+            document.env = vec![variable("MODE", "unsafe")];
+        };
+        assert_eq!(excess_of(exchanged), Some("env"));
+    }
+
+    #[test]
+    fn a_value_that_was_left_out_is_an_excess_too() {
+        assert_eq!(excess_of(|document| document.env.clear()), Some("env"));
+        assert_eq!(excess_of(|document| document.args.clear()), Some("args"));
+    }
+
+    #[test]
+    fn every_part_is_compared() {
+        let more = [
+            excess_of(|document| document.args.push("--debug".into())),
+            excess_of(|document| document.config.push(variable("mode", "debug"))),
+            excess_of(|document| document.env_from.push(Default::default())),
+            excess_of(|document| document.health = Some(health())),
+            excess_of(|document| document.termination_grace_period_seconds += 1),
+        ];
+        let parts = [
+            "args",
+            "config",
+            "envFrom",
+            "health",
+            "rollout.terminationGracePeriodSeconds",
+        ];
+        assert_eq!(more, parts.map(Some));
+    }
+
+    #[test]
+    fn another_port_or_a_larger_body_is_an_excess() {
+        let http = |change: fn(&mut RevisionHttpTrigger)| {
+            excess_of(|document| {
+                change(document.triggers[0].http.as_mut().unwrap());
+            })
+        };
+        assert_eq!(http(|http| http.port = 81), Some("triggers"));
+        assert_eq!(
+            http(|http| http.max_request_body = Bytes::mib(11)),
+            Some("triggers")
+        );
+        let renamed = excess_of(|document| document.triggers[0].name = "admin".into());
+        assert_eq!(renamed, Some("triggers"));
+    }
+
+    #[test]
+    fn every_limit_is_compared() {
+        let raised: [fn(&mut capability::Limits); 6] = [
+            |limits| limits.requests.memory = Bytes::mib(1 << 20),
+            |limits| limits.per_replica.concurrency += 1,
+            |limits| limits.per_replica.memory = Bytes::mib(1 << 20),
+            |limits| limits.per_call.memory = Bytes::mib(1 << 20),
+            |limits| limits.per_call.cpu_time = Span::minutes(15),
+            |limits| limits.per_call.timeout = Span::minutes(15),
+        ];
+        for raise in raised {
+            let excess = excess_of(|document| raise(&mut document.limits));
+            assert_eq!(excess, Some("resources"));
+        }
+    }
+}

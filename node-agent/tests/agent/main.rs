@@ -1,0 +1,21 @@
+//! The agent without a cluster: cache, compiler, messages, slots, processes, and the plan.
+//! One program, because each test program links the engine anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test says what it expects by panicking"
+)]
+
+mod cache;
+mod capabilities;
+mod compile;
+mod containers;
+mod golden;
+mod laws;
+mod processes;
+mod rig;
+mod slots;
+mod transport;

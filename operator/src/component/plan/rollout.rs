@@ -1,0 +1,211 @@
+//! Which node takes the new revision now: waves of `maxParallel` nodes.
+//!
+//! Pure; `plan` calls it. A node in a wave holds both revisions, the new one
+//! with all the weight and the old one with none: the agent prepares the new
+//! one beside the old, switches when it is ready, and goes back on its own if
+//! it fails. When the node has served the new one for `minReadySeconds`, the
+//! old one is dropped and the next node follows. A failure stops the waves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crds::Reason;
+use crds::placement::{Phase, PlacedRevision};
+
+use super::outlook::{Failure, Target};
+use crate::component::Validated;
+use crate::component::observe::{Observed, Placed};
+use crate::placement::{Counts, Standing};
+
+/// The revisions that each assigned node is to hold.
+#[derive(Debug, Default)]
+pub(super) struct Waves {
+    revisions: BTreeMap<String, Vec<PlacedRevision>>,
+    /// When a wave may go on by the mere passing of time.
+    pub(super) again: Option<Duration>,
+    /// The first failure of the new revision, by node name.
+    pub(super) failure: Option<Failure>,
+}
+
+/// How far a placement is with the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It has not been told of it.
+    Waiting,
+    /// It has been told and does not serve it for long enough yet.
+    Switching,
+    /// It serves it and has done so for long enough.
+    Settled,
+}
+
+impl Waves {
+    pub(super) fn plan(
+        observed: &Observed,
+        validated: &Validated,
+        target: Option<&Target>,
+        assigned: &Counts,
+    ) -> Self {
+        let Some(target) = target else {
+            return Self::default();
+        };
+        let min_ready = Duration::from_secs(u64::from(validated.rollout.min_ready_seconds));
+        let mut waves = Self::default();
+        let mut waiting = Vec::new();
+        let mut switching: usize = 0;
+
+        for placed in observed
+            .placements
+            .iter()
+            .filter(|placed| assigned.contains_key(&placed.object.spec.node_name))
+        {
+            let node = &placed.object.spec.node_name;
+            waves.note_failure(placed, target);
+            match stage(placed, target, min_ready) {
+                Stage::Settled => {
+                    waves.revisions.insert(node.clone(), vec![whole(target)]);
+                }
+                Stage::Switching => {
+                    switching = switching.saturating_add(1);
+                    waves.note_pause(placed, min_ready);
+                }
+                Stage::Waiting => waiting.push(placed),
+            }
+        }
+        // A revision whose values are missing cannot start anywhere.
+        let may_start = observed.values.is_ok() && waves.failure.is_none();
+        let room = validated
+            .rollout
+            .parallel(assigned.len())
+            .saturating_sub(switching);
+        if may_start {
+            let ready = |placed: &&&Placed| {
+                let fact = observed.nodes.get(&placed.object.spec.node_name);
+                fact.is_some_and(|fact| fact.planned.standing == Standing::Ready)
+            };
+            for placed in waiting.iter().filter(ready).take(room) {
+                waves
+                    .revisions
+                    .insert(placed.object.spec.node_name.clone(), switch(placed, target));
+            }
+        }
+        let fresh = fresh(observed, target);
+        for node in assigned.keys() {
+            if !observed
+                .placements
+                .iter()
+                .any(|placed| placed.object.spec.node_name == *node)
+            {
+                waves.revisions.insert(node.clone(), vec![fresh.clone()]);
+            }
+        }
+        waves
+    }
+
+    /// What `node` is to hold; `None` leaves it as it is.
+    pub(super) fn revisions(&self, node: &str) -> Option<Vec<PlacedRevision>> {
+        self.revisions.get(node).cloned()
+    }
+
+    fn note_failure(&mut self, placed: &Placed, target: &Target) {
+        let Some(status) = &placed.object.status else {
+            return;
+        };
+        let failed = status
+            .revisions
+            .iter()
+            .find(|revision| revision.name == target.name && revision.phase == Phase::Failed);
+        if let (Some(failed), None) = (failed, &self.failure) {
+            self.failure = Some(Failure {
+                node: placed.object.spec.node_name.clone(),
+                reason: failed.reason.unwrap_or(Reason::RevisionFailed),
+                message: failed.message.clone().unwrap_or_default(),
+            });
+        }
+    }
+
+    fn note_pause(&mut self, placed: &Placed, min_ready: Duration) {
+        if let Some(steady) = placed.steady {
+            let left = min_ready.saturating_sub(steady);
+            self.again = Some(self.again.map_or(left, |again| again.min(left)));
+        }
+    }
+}
+
+fn stage(placed: &Placed, target: &Target, min_ready: Duration) -> Stage {
+    let told = placed
+        .object
+        .spec
+        .revisions
+        .first()
+        .is_some_and(|revision| revision.name == target.name);
+    let alone = placed.object.spec.revisions.len() == 1;
+    match placed.steady {
+        _ if !told => Stage::Waiting,
+        // Fresh, or settled before: nothing is being replaced.
+        _ if alone => Stage::Settled,
+        Some(steady) if steady >= min_ready => Stage::Settled,
+        _ => Stage::Switching,
+    }
+}
+
+fn whole(target: &Target) -> PlacedRevision {
+    PlacedRevision {
+        name: target.name.clone(),
+        digest: target.digest.clone(),
+        weight: 100,
+    }
+}
+
+/// The new revision in front, and behind it the one that serves now.
+fn switch(placed: &Placed, target: &Target) -> Vec<PlacedRevision> {
+    let serving = placed
+        .object
+        .status
+        .as_ref()
+        .and_then(|status| status.serving.as_ref());
+    let held = &placed.object.spec.revisions;
+    let old = held
+        .iter()
+        .find(|revision| Some(&revision.name) == serving)
+        .or_else(|| held.last());
+    let behind = old
+        .filter(|old| old.name != target.name)
+        .map(|old| PlacedRevision {
+            weight: 0,
+            ..old.clone()
+        });
+    std::iter::once(whole(target)).chain(behind).collect()
+}
+
+/// What a node without a placement starts with: the new revision once it has
+/// served somewhere, or if nothing else serves; otherwise the proven one.
+fn fresh(observed: &Observed, target: &Target) -> PlacedRevision {
+    let serving: Vec<&PlacedRevision> = observed
+        .placements
+        .iter()
+        .filter_map(|placed| {
+            let status = placed
+                .object
+                .status
+                .as_ref()
+                .filter(|status| status.ready)?;
+            let serving = status.serving.as_ref()?;
+            placed
+                .object
+                .spec
+                .revisions
+                .iter()
+                .find(|revision| revision.name == *serving)
+        })
+        .collect();
+    if serving.iter().any(|revision| revision.name == target.name) {
+        return whole(target);
+    }
+    match serving.first() {
+        Some(proven) => PlacedRevision {
+            weight: 100,
+            ..(*proven).clone()
+        },
+        None => whole(target),
+    }
+}

@@ -1,0 +1,47 @@
+//! The components that the tests run. It knows nothing of registries. Called by
+//! `tenant` when it publishes one, and by tests.
+
+use anyhow::{Context, Result, ensure};
+
+/// The component of `guests/probe`, which misbehaves in every way a limit is for.
+pub const PROBE: &[u8] = include_bytes!("../guests/probe/probe.wasm");
+
+const VERSION: &str = include_str!("../guests/version.wat");
+
+/// The component of `guests/version.wat`, which answers `/` with `version`. Each
+/// `copy` has a digest of its own.
+///
+/// # Errors
+/// `version` or `copy` would not survive being written into the text.
+pub fn version(version: &str, copy: &str) -> Result<Vec<u8>> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
+    ensure!(
+        version.chars().chain(copy.chars()).all(plain),
+        "'{version}' or '{copy}' is no plain word"
+    );
+    let text = VERSION
+        .replace("{VERSION}", version)
+        .replace("{COPY}", copy);
+    wat::parse_str(text).context("guests/version.wat")
+}
+
+/// `wasm` with the custom section that says its name.
+///
+/// # Errors
+/// It is longer than a section of one byte's length can hold.
+pub fn named(mut wasm: Vec<u8>, name: &str) -> Result<Vec<u8>> {
+    // The name's subsection 0 is that of the component itself.
+    let text = prefixed(name.as_bytes())?;
+    let subsection = [&[0], prefixed(&text)?.as_slice()].concat();
+    let body = [prefixed(b"component-name")?, subsection].concat();
+    wasm.push(0);
+    wasm.extend(prefixed(&body)?);
+    Ok(wasm)
+}
+
+/// With its length in one byte of LEB128 in front.
+fn prefixed(bytes: &[u8]) -> Result<Vec<u8>> {
+    ensure!(bytes.len() < 0x80, "{} bytes are too many", bytes.len());
+    let length = u8::try_from(bytes.len())?;
+    Ok([&[length], bytes].concat())
+}
