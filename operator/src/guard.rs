@@ -169,6 +169,11 @@ fn verdict(image: Option<&Image>, observed: &Observed, guard: &Pod, node: &str) 
     if leaving {
         return Verdict::Stays;
     }
+    // `kubectl drain` cordons and evicts within a moment, and the facts of the node may be
+    // older than the guard: until they know of the eviction, nobody can say what has to leave.
+    if is_evicted(guard) && fact.is_some_and(|fact| !is_leaving(fact)) {
+        return Verdict::Stays;
+    }
     let going = fact.is_none_or(is_leaving) || is_evicted(guard);
     match holding {
         Some(holding) if image.is_some() && !going => {

@@ -181,6 +181,18 @@ fn an_eviction_waits_until_the_components_have_moved() {
     );
 }
 
+/// `kubectl drain` cordons and evicts within a moment: the guard may be seen first.
+#[test]
+fn an_eviction_of_which_the_nodes_facts_do_not_know_yet_is_waited_for() {
+    let image = image();
+    let before = observed(
+        node(&[], Standing::Ready),
+        Some((8, 0)),
+        Some(deleted(guard(8), 600)),
+    );
+    assert_eq!(decided(&plan(Some(&image), &before)), (0, 0, 0));
+}
+
 #[test]
 fn a_cordoned_node_keeps_its_guard_until_it_is_empty_and_gets_no_other() {
     let cordoned = || node(&[placement::UNSCHEDULABLE], Standing::Ready);
@@ -292,8 +304,9 @@ proptest! {
     ) {
         let taints: Vec<&str> = taint.into_iter().collect();
         let mut now = observed(node(&taints, standing), holding, guard);
-        // Each round carries the plan out as the API server and a kubelet would.
-        for _ in 0..4 {
+        // Each round carries the plan out as the API server and a kubelet would. What is known
+        // of the node follows its guard by a round.
+        for _ in 0..5 {
             let plan = plan(Some(&image()), &now);
             let ended = plan.end.iter().chain(now.guards.iter().map(Arc::as_ref).filter(|guard| guard.metadata.deletion_grace_period_seconds == Some(1)));
             let ended: Vec<String> = ended.map(ResourceExt::name_any).collect();
@@ -311,6 +324,10 @@ proptest! {
                 guard.metadata.uid = Some("uid-new".to_owned());
                 Arc::new(guard)
             }));
+            let evicted = now.guards.iter().any(|guard| is_evicted(guard));
+            let draining = evicted.then_some(placement::DRAINING);
+            let taints: Vec<&str> = taints.iter().copied().chain(draining).collect();
+            now.nodes = BTreeMap::from([("n1".to_owned(), node(&taints, standing))]);
             for guard in &now.guards {
                 now.ended.insert(guard.uid().unwrap(), Duration::from_secs(3600));
             }
