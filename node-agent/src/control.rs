@@ -142,6 +142,8 @@ struct Control<S: ?Sized> {
     stop_deadline: Option<Instant>,
     /// When what runs is judged again, because something changed.
     review_at: Option<Instant>,
+    /// Counts the changes of what revisions are judged by.
+    trust_turn: u64,
 }
 
 struct Worker {
@@ -167,6 +169,8 @@ struct Preparation {
     placement: PlacementKey,
     slot: SlotId,
     revision: String,
+    /// The turn of `Control::trust_turn` at which it began.
+    trust_turn: u64,
     result: Result<Box<Prepared>, PrepareError>,
 }
 
@@ -221,6 +225,7 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
         waiting_questions: Vec::new(),
         stop_deadline: None,
         review_at: None,
+        trust_turn: 0,
     };
     let mut incoming: Option<mpsc::Receiver<Envelope<FromWorker>>> = None;
     // Nothing kept is not yet nothing placed.

@@ -157,6 +157,7 @@ impl<S: Source + ?Sized> Control<S> {
         let wanted: DesiredRevision = wanted.clone();
         let (key, slot) = (key.clone(), facts.id);
         let last = self.strikes.is_suspected(&suspect);
+        let trust_turn = self.trust_turn;
         self.preparations.spawn(async move {
             if last {
                 // Innocent neighbours are up before what may bring the worker down again.
@@ -167,6 +168,7 @@ impl<S: Source + ?Sized> Control<S> {
                 placement: key,
                 slot,
                 revision: wanted.name,
+                trust_turn,
                 result,
             }
         });
@@ -178,6 +180,7 @@ impl<S: Source + ?Sized> Control<S> {
             placement: key,
             slot,
             revision,
+            trust_turn,
             result,
         } = preparation;
         let Some(facts) = self.slots.get_mut(&key).filter(|facts| facts.id == slot) else {
@@ -212,6 +215,9 @@ impl<S: Source + ?Sized> Control<S> {
                     due: false,
                 };
                 self.settle(&key, &revision, Some(failure));
+                if trust_turn != self.trust_turn {
+                    self.hasten(&key, &revision);
+                }
             }
         }
     }

@@ -113,12 +113,21 @@ impl<S: Source + ?Sized> Control<S> {
 
     /// Something changed that a refusal, or an admission, may have depended on.
     pub(super) fn trust_changed(&mut self) {
-        // Soon, not at once: changes come in bursts.
-        let soon = Instant::now() + RETRY_FIRST;
+        self.trust_turn = self.trust_turn.wrapping_add(1);
+        let soon = soon();
         for attempt in self.retries.values_mut() {
             attempt.at = attempt.at.min(soon);
         }
         self.review_at = Some(soon);
+    }
+
+    /// A preparation failed by what was known when it began, and that has changed meanwhile:
+    /// the change came too early to find this attempt among those that wait.
+    pub(super) fn hasten(&mut self, key: &PlacementKey, revision: &str) {
+        let attempt = self.retries.get_mut(&(key.clone(), revision.to_owned()));
+        if let Some(attempt) = attempt {
+            attempt.at = attempt.at.min(soon());
+        }
     }
 
     pub(super) fn forget_retries(&mut self) {
@@ -126,4 +135,9 @@ impl<S: Source + ?Sized> Control<S> {
         self.retries.retain(|(key, _), _| desired.contains_key(key));
         self.unopened.retain(|key, _| desired.contains_key(key));
     }
+}
+
+/// Soon, not at once: changes come in bursts.
+fn soon() -> Instant {
+    Instant::now() + RETRY_FIRST
 }
