@@ -96,14 +96,18 @@ async fn says(tenant: &Tenant, ingress: Value) -> Result<()> {
                 anyhow::bail!("{} policies", found.len())
             };
             let agents = json!({ "matchLabels": { "app.kubernetes.io/name": "lighterman-agent" } });
-            ensure!(policy["spec"]["podSelector"] == agents, "{policy}");
-            ensure!(
-                policy["spec"]["policyTypes"] == json!(["Ingress"]),
-                "{policy}"
-            );
-            ensure!(policy["spec"]["ingress"] == ingress, "{policy}");
-            let owner = &policy["metadata"]["ownerReferences"][0]["kind"];
-            ensure!(*owner == "ServiceAccount", "{policy}");
+            let says = [
+                ("/spec/podSelector", &agents),
+                ("/spec/policyTypes", &json!(["Ingress"])),
+                ("/spec/ingress", &ingress),
+                ("/metadata/ownerReferences/0/kind", &json!("ServiceAccount")),
+            ];
+            for (field, value) in says {
+                ensure!(
+                    policy.pointer(field) == Some(value),
+                    "{field} of {policy} is not {value}"
+                );
+            }
             Ok(())
         },
     )
@@ -124,7 +128,8 @@ async fn policies(tenant: &Tenant) -> Result<Vec<Value>> {
     ];
     let list = tenant.suite.cluster.kubectl_ok(&get, None).await?;
     let list: Value = serde_json::from_str(&list)?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
+    let items = list.get("items").and_then(Value::as_array);
+    Ok(items.cloned().unwrap_or_default())
 }
 
 fn name(tenant: &Tenant) -> String {

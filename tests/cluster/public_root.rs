@@ -194,7 +194,9 @@ fn below_tuf(
 fn merged(first: &Value, second: &Value) -> Value {
     let mut both = first.clone();
     for list in LISTS {
-        if let (Some(both), Some(second)) = (both[list].as_array_mut(), second[list].as_array()) {
+        let both = both.get_mut(list).and_then(Value::as_array_mut);
+        let second = second.get(list).and_then(Value::as_array);
+        if let (Some(both), Some(second)) = (both, second) {
             both.extend(second.iter().cloned());
         }
     }
