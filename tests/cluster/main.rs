@@ -19,6 +19,7 @@ mod keyless;
 mod limits;
 mod network_policy;
 mod operators;
+mod plug_in;
 mod prerequisites;
 mod private_networks;
 mod public_root;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Who may use whom. `lighterman` (cli), `e2e` and `bench` may use all. Nobody uses them, but
 /// that the bench starts its cluster with `e2e`.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("capability", &[]),
     ("confine", &[]),
     ("crds", &["capability"]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("registry", &["artifact"]),
     ("images", &["artifact", "registry"]),
     ("runtime", &["artifact", "capability"]),
+    ("kubectl-lighterman", &["crds"]),
     (
         "operator",
         &["crds", "artifact", "registry", "capability", "confine"],
@@ -29,8 +30,9 @@ const MAY_USE_ALL: [&str; 3] = ["lighterman", "e2e", "bench"];
 /// What must not be linked, however far away: the operator never holds a
 /// WebAssembly engine, the runtime knows neither Kubernetes nor registries, and
 /// what is pure knows no network.
-const NEVER_LINKS: [(&str, &[&str]); 5] = [
+const NEVER_LINKS: [(&str, &[&str]); 6] = [
     ("operator", &["wasmtime"]),
+    ("kubectl-lighterman", &["wasmtime", "sigstore-verify"]),
     ("runtime", &["kube", "kube-client", "reqwest"]),
     ("artifact", &["kube", "reqwest", "hyper", "wasmtime"]),
     (

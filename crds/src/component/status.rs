@@ -73,6 +73,10 @@ pub struct CapabilitiesStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bound::CAPABILITY_LINES), inner(length(max = bound::CAPABILITY_LINE)))]
     pub refused: Vec<String>,
+    /// What `rollout.approve` has to say before the version that is held may run, while one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bound::APPROVAL))]
+    pub approval: Option<String>,
 }
 
 /// What one policy with mode: Audit would refuse the component for.

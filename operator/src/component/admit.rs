@@ -103,6 +103,9 @@ pub fn admit(observed: &Observed, validated: &Validated) -> Admission {
     if blocked.is_some() {
         barred.insert(name);
     }
+    let is_held = blocked
+        .as_ref()
+        .is_some_and(|blocked| blocked.reason == Reason::ApprovalRequired);
     let capabilities = lines::status(&case.requests, &case.grant, &refusals, || {
         let demanding: Vec<Request> = case.requests.iter().map(lines::demanding).collect();
         case.judge(&demanding, &policies.ceilings())
@@ -113,7 +116,10 @@ pub fn admit(observed: &Observed, validated: &Validated) -> Admission {
     let enforced = policies.enforced.iter().filter_map(objected);
     Admission {
         barred,
-        capabilities: Some(capabilities),
+        capabilities: Some(CapabilitiesStatus {
+            approval: is_held.then(|| approval_hash(&case.digest, &case.requests)),
+            ..capabilities
+        }),
         objectors: enforced
             .chain(audited.iter().cloned())
             .map(|(policy, _)| policy)

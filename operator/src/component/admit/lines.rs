@@ -31,6 +31,7 @@ pub(super) fn status(
         requested: some(requested.collect()),
         granted: some(granted(grant)),
         refused: some(refused),
+        approval: None,
     }
 }
 

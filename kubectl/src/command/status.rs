@@ -1,0 +1,265 @@
+//! `kubectl lm status`: what a component is, where it runs, and which version serves.
+//!
+//! Pure: a page of what was seen. Why something does not hold is `why`'s to tell.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crds::ComponentPlacement;
+use crds::condition::{self, ConditionType};
+use kube::ResourceExt;
+use serde::Serialize;
+
+use super::SUMMARIES;
+use crate::printable;
+use crate::sight::{Seen, Sight};
+use crate::table::Table;
+
+/// The page.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page {
+    namespace: String,
+    name: String,
+    /// `True`, `False` or `Unknown`; `Unknown` too while the operator has said nothing.
+    ready: String,
+    reason: String,
+    image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    replicas: i32,
+    ready_replicas: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updating: Option<Updating>,
+    steps: Vec<Step>,
+    nodes: Vec<Node>,
+    /// What could not be read, in the API server's words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hidden: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Version {
+    revision: String,
+    digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Updating {
+    #[serde(flatten)]
+    version: Version,
+    nodes: i32,
+    prepared_nodes: i32,
+    serving_nodes: i32,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    step: String,
+    status: String,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Node {
+    node: String,
+    replicas: i32,
+    ready: bool,
+    revisions: Vec<OnNode>,
+}
+
+#[derive(Debug, Serialize)]
+struct OnNode {
+    revision: String,
+    /// Its share of the requests in percent.
+    weight: u32,
+    /// How far it is; absent until the agent has said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<String>,
+    serves: bool,
+}
+
+/// The page of what was seen.
+pub(super) fn page(sight: &Sight) -> Page {
+    let component = &sight.component;
+    let status = component.status.clone().unwrap_or_default();
+    let ready = condition::find(&status.conditions, ConditionType::Ready);
+    Page {
+        namespace: component.namespace().unwrap_or_default(),
+        name: component.name_any(),
+        ready: ready.map_or("Unknown", |ready| &ready.status).to_owned(),
+        reason: ready
+            .map_or("NotLookedAt", |ready| &ready.reason)
+            .to_owned(),
+        image: component.spec.image.clone(),
+        url: status.url,
+        replicas: status.replicas,
+        ready_replicas: status.ready_replicas,
+        current: status.current.map(|current| Version {
+            revision: current.revision,
+            digest: current.digest,
+            version: current.version,
+            signer: current.signer,
+        }),
+        updating: status.updating.map(|updating| Updating {
+            version: Version {
+                revision: updating.revision,
+                digest: updating.digest,
+                version: updating.version,
+                signer: updating.signer,
+            },
+            nodes: updating.nodes,
+            prepared_nodes: updating.prepared_nodes,
+            serving_nodes: updating.serving_nodes,
+        }),
+        steps: status
+            .conditions
+            .iter()
+            .filter(|condition| !SUMMARIES.contains(&condition.type_.as_str()))
+            .map(|condition| Step {
+                step: condition.type_.clone(),
+                status: condition.status.clone(),
+                reason: condition.reason.clone(),
+            })
+            .collect(),
+        nodes: sight.placements.known().iter().map(node).collect(),
+        hidden: match &sight.placements {
+            Seen::All(_) => Vec::new(),
+            Seen::Hidden(message) => vec![message.clone()],
+        },
+    }
+}
+
+fn node(placement: &ComponentPlacement) -> Node {
+    let status = placement.status.clone().unwrap_or_default();
+    let phases: BTreeMap<&str, String> = status
+        .revisions
+        .iter()
+        .map(|revision| (revision.name.as_str(), format!("{:?}", revision.phase)))
+        .collect();
+    Node {
+        node: placement.spec.node_name.clone(),
+        replicas: placement.spec.replicas,
+        ready: status.ready,
+        revisions: placement
+            .spec
+            .revisions
+            .iter()
+            .map(|revision| OnNode {
+                revision: revision.name.clone(),
+                weight: revision.weight,
+                phase: phases.get(revision.name.as_str()).cloned(),
+                serves: status.ready && status.serving.as_deref() == Some(&revision.name),
+            })
+            .collect(),
+    }
+}
+
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            namespace,
+            name,
+            ready,
+            reason,
+            ..
+        } = self;
+        write!(f, "{namespace}/{name}   Ready={ready} ({reason})\n")?;
+        write!(f, "\n  image      {}", printable::line(&self.image))?;
+        if let Some(current) = &self.current {
+            write!(f, "\n  serves     {current}")?;
+        }
+        if let Some(Updating {
+            version,
+            nodes,
+            prepared_nodes,
+            serving_nodes,
+        }) = &self.updating
+        {
+            write!(f, "\n  follows    {version}")?;
+            write!(
+                f,
+                "\n             prepared on {prepared_nodes}, serves on {serving_nodes} of {nodes} nodes"
+            )?;
+        }
+        if let Some(url) = &self.url {
+            write!(f, "\n  url        {url}")?;
+        }
+        write!(
+            f,
+            "\n  replicas   {} of {} serve\n",
+            self.ready_replicas, self.replicas
+        )?;
+        if !self.steps.is_empty() {
+            let mut table = Table::new(["STEP", "STATUS", "REASON"]);
+            for Step {
+                step,
+                status,
+                reason,
+            } in &self.steps
+            {
+                table.row([step.clone(), status.clone(), reason.clone()]);
+            }
+            write!(f, "\n{table}\n")?;
+        }
+        if !self.nodes.is_empty() {
+            write!(f, "\n{}\n", self.places())?;
+        }
+        for hidden in &self.hidden {
+            write!(f, "\nnot shown: {}\n", printable::line(hidden))?;
+        }
+        if ready == "True" {
+            return write!(
+                f,
+                "\nnext: kubectl lm rollout history {name} -n {namespace}"
+            );
+        }
+        write!(f, "\nnext: kubectl lm why {name} -n {namespace}")
+    }
+}
+
+impl Page {
+    /// A line for each revision on each node.
+    fn places(&self) -> Table<6> {
+        let mut table = Table::new(["NODE", "REPLICAS", "READY", "REVISION", "WEIGHT", "PHASE"]);
+        for node in &self.nodes {
+            for on_node in &node.revisions {
+                table.row([
+                    node.node.clone(),
+                    node.replicas.to_string(),
+                    if node.ready { "yes" } else { "no" }.to_owned(),
+                    on_node.revision.clone(),
+                    format!("{}%", on_node.weight),
+                    match (&on_node.phase, on_node.serves) {
+                        (_, true) => "Serving".to_owned(),
+                        (Some(phase), false) => phase.clone(),
+                        (None, false) => "-".to_owned(),
+                    },
+                ]);
+            }
+        }
+        table
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version.as_deref().unwrap_or("no version");
+        write!(f, "{} ({})", printable::line(version), self.digest)?;
+        if let Some(signer) = &self.signer {
+            write!(f, ", signed by {}", printable::line(signer))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
