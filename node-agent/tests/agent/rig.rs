@@ -155,6 +155,7 @@ pub(crate) fn placement(port: u16, revisions: Vec<DesiredRevision>) -> Desired {
 
 pub(crate) fn config(state_dir: &Path) -> Config {
     Config {
+        spawner: None,
         node_name: "node".to_owned(),
         listen_address: Ipv4Addr::LOCALHOST.into(),
         state_dir: state_dir.to_owned(),
