@@ -17,11 +17,11 @@ use crate::capability::network::{Place, Places};
 use capability::{Effective, GuestPath, Rule};
 use child::{Child, Output};
 use order::Wish;
+use rustix::fs::{OFlags, fcntl_setfl};
 use std::io::pipe;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::unix::pipe::Sender;
 use tokio::time::timeout;
 
 /// The interface that links when an executable is granted.
@@ -215,8 +215,8 @@ fn filled(input: &[u8]) -> std::io::Result<OwnedFd> {
     let (reader, writer) = pipe()?;
     if !input.is_empty() {
         // Where the kernel is short of pages for pipes it holds less, and must not hold us up.
-        let writer = Sender::from_owned_fd(writer.into())?;
-        if writer.try_write(input)? < input.len() {
+        fcntl_setfl(&writer, OFlags::NONBLOCK)?;
+        if rustix::io::write(&writer, input)? < input.len() {
             return Err(std::io::ErrorKind::WriteZero.into());
         }
     }

@@ -21,7 +21,7 @@ mod order;
 use bindings::lighterman::ext_process::process::{
     Child, ErrorCode, ExitStatus, Options, Signal, spawn,
 };
-use order::{Order, code};
+use order::Order;
 use std::collections::BTreeMap;
 use wasip2::http::types::{
     Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -128,7 +128,7 @@ fn told(end: ExitStatus) -> String {
 }
 
 fn named(error: ErrorCode) -> String {
-    code(&format!("{error:?}"))
+    error.name().to_owned()
 }
 
 fn text(stream: &InputStream) -> String {
