@@ -158,10 +158,10 @@ pub struct ProcessArgs {
 pub struct SpawnArgs {
     /// Executable that components may be granted to start, by its exact path; repeatable. Without
     /// any, there is no spawner.
-    #[arg(long = "spawner-executable", value_name = "PATH")]
+    #[arg(id = "spawner-executable", long, value_name = "PATH")]
     pub executables: Vec<GuestPath>,
     /// File or directory that these executables may read, such as their libraries; repeatable.
-    #[arg(long = "spawner-file", value_name = "PATH")]
+    #[arg(id = "spawner-file", long, value_name = "PATH")]
     pub files: Vec<PathBuf>,
 }
 
