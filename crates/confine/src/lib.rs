@@ -61,6 +61,8 @@ pub struct Program {
     pub address_space: u64,
     /// CPU time, in seconds.
     pub cpu_seconds: u64,
+    /// The largest file it may write, in bytes. A pipe is none.
+    pub file_size: u64,
     /// Descriptors at once.
     pub open_files: u64,
     /// Threads of its user at once.
@@ -126,8 +128,7 @@ pub fn program(program: Program, files: &[Access<'_>]) -> Result<Enforced, Error
     limit(Resource::Cpu, program.cpu_seconds)?;
     limit(Resource::Nofile, program.open_files)?;
     limit(Resource::Nproc, program.threads)?;
-    // A pipe is no file to this limit.
-    limit(Resource::Fsize, 0)?;
+    limit(Resource::Fsize, program.file_size)?;
     limit(Resource::Core, 0)?;
     rustix::process::nice(program.nice).map_err(refused("nice"))?;
     drop_privileges()?;

@@ -19,6 +19,7 @@ pub const NOT_STARTED: u8 = 126;
 const PROGRAM: Program = Program {
     address_space: 1 << 30,
     cpu_seconds: 60,
+    file_size: 0,
     open_files: 64,
     threads: 64,
     nice: 5,

@@ -1,6 +1,6 @@
 //! The worker's way to the spawner: orders of the runtime become messages, and what comes back
-//! becomes answers. Control hands over a connection whenever a spawner has come; without one,
-//! nothing is started, and what was started by the one before is lost.
+//! becomes answers. Control hands over a connection whenever a spawner has come; without one
+//! orders wait, and what was started by the one before is lost.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -38,14 +38,15 @@ pub(super) async fn forward(
     let mut last = 0;
     loop {
         tokio::select! {
-            order = orders.recv() => {
+            // While there is no spawner they wait, as long as the runtime lets them.
+            order = orders.recv(), if conversation.is_some() => {
                 let Some(order) = order else { return };
                 last += 1;
-                match &mut conversation {
-                    Some(conversation) => conversation.start(ChildId(last), order).await,
-                    None => {
-                        let _ = order.started.send(Err(NotStarted::Failed));
-                    }
+                // Who has given up meanwhile wants nothing started.
+                if let Some(conversation) = &mut conversation
+                    && !order.started.is_closed()
+                {
+                    conversation.start(ChildId(last), order).await;
                 }
             }
             Some(connection) = connections.recv() => {
