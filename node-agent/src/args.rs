@@ -154,7 +154,7 @@ pub struct ProcessArgs {
 }
 
 /// What components may be let start.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct SpawnArgs {
     /// Executable that components may be granted to start, by its exact path; repeatable. Without
     /// any, there is no spawner.
@@ -163,6 +163,22 @@ pub struct SpawnArgs {
     /// File or directory that these executables may read, such as their libraries; repeatable.
     #[arg(id = "spawner-file", long, value_name = "PATH")]
     pub files: Vec<PathBuf>,
+    /// Memory of all executables that run at once, in bytes; each may have 256 MiB.
+    #[arg(id = "spawner-memory", long, value_name = "BYTES", default_value_t = SPAWNER_MEMORY)]
+    pub memory: u64,
+}
+
+/// Room for seven at once.
+const SPAWNER_MEMORY: u64 = 2 << 30;
+
+impl Default for SpawnArgs {
+    fn default() -> Self {
+        Self {
+            executables: Vec::new(),
+            files: Vec::new(),
+            memory: SPAWNER_MEMORY,
+        }
+    }
 }
 
 /// What the spawner is told.
@@ -214,7 +230,8 @@ impl SpawnArgs {
             .flat_map(|path| ["--spawner-executable".into(), OsString::from(path.as_str())]);
         let files = self.files.iter();
         let files = files.flat_map(|path| ["--spawner-file".into(), path.clone().into()]);
-        executables.chain(files).collect()
+        let memory = ["--spawner-memory".into(), self.memory.to_string().into()];
+        executables.chain(files).chain(memory).collect()
     }
 
     /// What they mean.
@@ -222,6 +239,7 @@ impl SpawnArgs {
         Spawns {
             executables: self.executables,
             files: self.files,
+            memory: self.memory,
         }
     }
 

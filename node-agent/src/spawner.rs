@@ -27,8 +27,11 @@ use crate::config::Program;
 use crate::message::{ChildId, Envelope, FromSpawner, PROTOCOL, StartOrder, ToSpawner};
 use crate::transport::Link;
 
-/// Children of all components of a node at once: each is a process with limits of its own.
-const CHILDREN: usize = 64;
+/// Children of all components of a node at once, however much memory there is: each is a process
+/// with limits of its own.
+const CHILDREN: u64 = 64;
+/// What the spawner itself and its launchers hold.
+const OWN_MEMORY: u64 = 128 << 20;
 /// The longest that a child runs, whoever still wants it: as long as the longest call.
 const WALL_TIME: Duration = Duration::from_secs(15 * 60);
 /// Signals of one child that may wait.
@@ -41,6 +44,17 @@ pub struct Spawns {
     pub executables: Vec<GuestPath>,
     /// Files and directories that all of them may read.
     pub files: Vec<PathBuf>,
+    /// Memory of all that runs at once, in bytes.
+    pub memory: u64,
+}
+
+impl Spawns {
+    /// How many children there is memory for, all of them at their limit: more would have the
+    /// kernel choose whose to kill.
+    fn room(&self) -> usize {
+        let room = self.memory.saturating_sub(OWN_MEMORY) / launch::CHILD_MEMORY;
+        usize::try_from(room.min(CHILDREN)).unwrap_or_default()
+    }
 }
 
 /// Starts what the worker orders until the worker is gone. What runs then is killed: each child
@@ -56,11 +70,11 @@ pub async fn serve(link: Link<FromSpawner, ToSpawner>, launcher: Program, spawns
     }
     let starter = Starter {
         launcher,
+        room: Arc::new(Semaphore::new(spawns.room())),
         spawns,
-        room: Arc::new(Semaphore::new(CHILDREN)),
         outgoing,
     };
-    let (end, mut ended) = mpsc::channel(CHILDREN);
+    let (end, mut ended) = mpsc::channel(SIGNALS);
     let mut children: HashMap<ChildId, mpsc::Sender<i32>> = HashMap::new();
     loop {
         tokio::select! {

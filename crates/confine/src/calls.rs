@@ -47,6 +47,14 @@ pub(super) fn forbid_program(denied: SeccompAction) -> Result<(), Error> {
     // So that it dies with whoever started it.
     let death = u64::from(libc::PR_SET_PDEATHSIG.unsigned_abs());
     rules.insert(libc::SYS_prctl, vec![when(0, SeccompCmpOp::Eq, death)?]);
+    // Memory that is shared counts as nobody's.
+    let shared = u64::from((libc::MAP_SHARED | libc::MAP_ANONYMOUS).unsigned_abs());
+    let is_shared = SeccompCmpOp::MaskedEq(shared);
+    rules.insert(libc::SYS_mmap, vec![when(3, is_shared, shared)?]);
+    // Its number stays its own: it becomes the program, and nobody else's.
+    let itself = std::process::id();
+    let of_another = SeccompCmpOp::Ne;
+    rules.insert(libc::SYS_tgkill, vec![when(0, of_another, itself.into())?]);
     rules.insert(libc::SYS_prlimit64, vec![when(0, SeccompCmpOp::Ne, 0)?]);
     install(rules, SeccompAction::Allow, denied)?;
     // Its flags are in memory, where no filter looks: libraries then take the older call.
@@ -184,6 +192,9 @@ const OF_OTHERS: &[libc::c_long] = &[
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_send_signal,
     libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
     libc::SYS_sched_setaffinity,
     libc::SYS_process_madvise,
     libc::SYS_shmget,

@@ -57,7 +57,9 @@ pub struct Budget {
 /// What a program that is not ours may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// Address space, in bytes.
+    /// Memory of its own, in bytes: what it can write to.
+    pub memory: u64,
+    /// Address space, in bytes. Languages reserve far more than they use.
     pub address_space: u64,
     /// CPU time, in seconds.
     pub cpu_seconds: u64,
@@ -124,6 +126,7 @@ pub fn starter() -> Result<Enforced, Error> {
 /// # Errors
 /// `Error`; the process has to end then.
 pub fn program(program: Program, files: &[Access<'_>]) -> Result<Enforced, Error> {
+    limit(Resource::Data, program.memory)?;
     limit(Resource::As, program.address_space)?;
     limit(Resource::Cpu, program.cpu_seconds)?;
     limit(Resource::Nofile, program.open_files)?;

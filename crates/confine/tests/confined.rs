@@ -213,6 +213,7 @@ fn a_program_is_one_process_without_sockets() {
     // Its limits are those of the whole process: as large as they are without it.
     let most = |resource| getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let program = Program {
+        memory: most(Resource::Data),
         address_space: most(Resource::As),
         cpu_seconds: most(Resource::Cpu),
         file_size: most(Resource::Fsize),

@@ -15,9 +15,13 @@ use super::interpreter::interpreter;
 
 /// The exit status of a child that never became its executable.
 pub const NOT_STARTED: u8 = 126;
+/// Memory of one child, in bytes.
+pub const CHILD_MEMORY: u64 = 256 << 20;
 /// What one child may use.
 const PROGRAM: Program = Program {
-    address_space: 1 << 30,
+    memory: CHILD_MEMORY,
+    // Go reserves most of a gigabyte before it has done anything.
+    address_space: 8 << 30,
     cpu_seconds: 60,
     file_size: 0,
     open_files: 64,

@@ -26,8 +26,9 @@ use tokio::time::timeout;
 
 /// The interface that links when an executable is granted.
 pub(crate) const INTERFACE: &str = "lighterman:ext-process/";
-/// Children that a component has at once, on one node.
-const CHILDREN: u32 = 8;
+/// Children that a component has at once, on one node: about half of what a spawner of the usual
+/// size has room for, so that one component never has all of it.
+const CHILDREN: u32 = 4;
 /// Arguments, and variables, of one child.
 const WORDS: usize = 64;
 /// Bytes of all arguments and variables of one child together.

@@ -271,7 +271,7 @@ async fn a_component_has_so_many_children_at_once_and_gets_them_back() {
     let component = bench.load(shell());
     let many = format!("do=many&executable={SHELL}&argument=-c&argument=exec+sleep+60&count=9");
     for _ in 0..2 {
-        assert_eq!(tell(&component, &many).await, "8 limit-exceeded");
+        assert_eq!(tell(&component, &many).await, "4 limit-exceeded");
         bench.until_running(0).await;
     }
     let last = bench.recorded().pop().unwrap();
