@@ -225,7 +225,7 @@ async fn watch(
         }
     };
     drop(place);
-    status.map_or((None, None), |status| exit(status))
+    status.map_or((None, None), exit)
 }
 
 fn exit(status: ExitStatus) -> (Option<u8>, Option<u8>) {
