@@ -144,11 +144,17 @@ files() {
     component files async-files.wasm async-files 1.0.0
 }
 
-guests="hello data-processor releases probe async-hello caller files"
+starter() {
+    cd "$root/tests/guests/starter"
+    compile
+    component starter starter.wasm starter 1.0.0
+}
+
+guests="hello data-processor releases probe async-hello caller files starter"
 [ $# -gt 0 ] || set -- $guests
 for guest in "$@"; do
     case $guest in
-    hello | probe | releases | caller | files) "$guest" ;;
+    hello | probe | releases | caller | files | starter) "$guest" ;;
     async-hello) async_hello ;;
     data-processor) data_processor ;;
     *) fail "$guest is no guest; there are $guests" ;;

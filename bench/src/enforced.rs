@@ -169,6 +169,7 @@ fn enforced(runtime: &Arc<Runtime>, wasm: &[u8], mounts: Vec<Mount>) -> Result<A
                 write: vec!["/data/output/**".parse()?],
             }],
             outbound: Vec::new(),
+            process: Default::default(),
         },
         ceilings: vec![Ceiling {
             policy: "baseline".to_owned(),

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use node_agent::args::{LaunchArgs, SpawnArgs, SpawnerArgs};
 
 /// Signed WebAssembly components on Kubernetes, without containers.
 ///
@@ -76,6 +77,12 @@ pub(crate) enum Command {
     /// Compile components for the process that started this one.
     #[command(hide = true)]
     Compiler,
+    /// Start executables for the process that started this one.
+    #[command(hide = true)]
+    Spawner(SpawnerArgs),
+    /// Become an executable, confined.
+    #[command(hide = true)]
+    Launch(LaunchArgs),
 }
 
 /// `lighterman quickstart`
@@ -323,6 +330,9 @@ pub(crate) struct Run {
     /// capability policies in the files do, too (repeat for several).
     #[arg(long, value_name = "DIR")]
     pub(crate) host_path: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) spawns: SpawnArgs,
 
     /// Record every use and every denial in this file, one JSON line each; grants nothing
     /// more. `lighterman suggest` reads it.

@@ -15,6 +15,7 @@ mod reference;
 mod registry;
 mod run;
 mod sign;
+mod spawner;
 mod suggest;
 mod trust;
 mod verify;
@@ -31,6 +32,8 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Result<ExitCode, Fa
     match command {
         // A compile confines this very process, so nothing else may run in it.
         Command::Compiler => return Ok(node_agent::compiler::main()),
+        Command::Launch(args) => return Ok(spawner::launched(args)),
+        Command::Spawner(args) => spawner::spawner(args)?,
         Command::New(args) => output.answer(&new::run(&args)?),
         Command::Keygen(args) => output.answer(&keygen::run(&args)?),
         Command::Check(args) => check::run(&args, output)?,

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use node_agent::args::SpawnArgs;
 use node_agent::config::{Config, Program};
 use node_agent::network::Network;
 use node_agent::{Desired, run_local};
@@ -59,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) state: PathBuf,
     /// Directories of this machine that volumes may be in.
     pub(crate) host_paths: Vec<PathBuf>,
+    /// Executables of this machine that components may start.
+    pub(crate) spawns: SpawnArgs,
     /// Where every use and denial is recorded.
     pub(crate) observe: Option<PathBuf>,
 }
@@ -174,6 +177,10 @@ fn agent(settings: &Settings) -> Result<Config, Failure> {
         admin_listen: None,
         host_paths: settings.host_paths.clone(),
         refresh_every: settings.poll,
+        spawner: settings.spawns.clone().config(Program {
+            path: program.clone(),
+            arguments: vec![OsString::from("spawner")],
+        }),
         compile_program: Program {
             path: program,
             arguments: vec![OsString::from("compiler")],

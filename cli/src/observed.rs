@@ -30,6 +30,10 @@ pub(crate) struct Observed {
     pub(crate) private: BTreeSet<HostPattern>,
     /// Variables that it is given and does not ask for.
     pub(crate) variables: BTreeSet<VariablePattern>,
+    /// What it started.
+    pub(crate) spawn: BTreeSet<GuestPath>,
+    /// Whether it sent signals.
+    pub(crate) signal: bool,
     /// What no manifest and no grant can make of it, each once.
     pub(crate) notes: BTreeSet<String>,
 }
@@ -118,6 +122,11 @@ impl Observed {
                 self.hosts.insert(host)
             }),
             "environment" => variable(&record.object).map(|name| self.variables.insert(name)),
+            "spawn" => executable(&record.object).map(|path| self.spawn.insert(path)),
+            "signal" => {
+                self.signal = true;
+                return;
+            }
             "name-lookup" if !record.allowed => {
                 self.note(
                     record,
@@ -138,6 +147,7 @@ impl Observed {
             + self.write.len()
             + self.hosts.len()
             + self.variables.len()
+            + self.spawn.len()
             + self.notes.len()
     }
 
@@ -155,6 +165,15 @@ fn path(object: &str) -> Option<PathGlob> {
     }
     let path: GuestPath = object.parse().ok()?;
     path.as_str().parse().ok()
+}
+
+/// One executable, as it stands.
+fn executable(object: &str) -> Option<GuestPath> {
+    if object.contains(['*', '…', '\\']) {
+        return None;
+    }
+    let path: GuestPath = object.parse().ok()?;
+    (path.as_str() == object).then_some(path)
 }
 
 /// `HTTPS api.example.com:443`, with the address it stood for or without.

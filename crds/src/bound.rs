@@ -86,6 +86,8 @@ pub const PATH_GLOBS: u32 = 32;
 pub const SIZE_LIMIT_MIN: Bytes = Bytes::kib(4);
 /// The most that a volume may hold; a fraction of any node's disk.
 pub const SIZE_LIMIT_MAX: Bytes = Bytes::gib(64);
+/// Executables that one component is granted, or one policy allows.
+pub const EXECUTABLES: u32 = 32;
 /// Places that one component may connect to.
 pub const OUTBOUND: u32 = 64;
 /// A host name (RFC 1035), with room for `*.`.

@@ -13,7 +13,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::component::{Protocol, Reach};
+use crate::component::{Processes, Protocol, Reach};
 use crate::policy_status::PolicyStatus;
 use crate::trust_policy::PolicyMode;
 use crate::{bound, schema};
@@ -116,6 +116,9 @@ pub struct Allow {
     /// What may be reached in the network.
     #[serde(default, skip_serializing_if = "schema::is_default")]
     pub network: AllowNetwork,
+    /// Which executables of the platform may be started.
+    #[serde(default, skip_serializing_if = "schema::is_default")]
+    pub process: Processes,
 }
 
 /// What may be reached in the network.

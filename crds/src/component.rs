@@ -9,6 +9,7 @@ mod environment;
 pub(crate) mod grant;
 mod outbound;
 mod placement;
+mod process;
 mod resources;
 mod rollout;
 mod service;
@@ -27,6 +28,7 @@ pub use environment::{
 };
 pub use outbound::{Credentials, OutboundGrant, Protocol, Reach};
 pub use placement::{PlacementMode, PlacementSpec, SpreadConstraint, WhenUnsatisfiable};
+pub use process::Processes;
 pub use resources::{PerCall, PerReplica, Requests, Resources};
 pub use rollout::{Health, HttpGet, Rollout};
 pub use service::{ServiceSpec, ServiceType, TrafficDistribution};

@@ -221,7 +221,7 @@ pub enum Reason {
     AgentSilent,
     /// So many agents fell silent at once that nothing is moved.
     MassSilence,
-    /// The agent of the node is too old for what the component asks.
+    /// The agent of the node is too old for what the component asks, or was not told to do it.
     FeatureMissing,
     // Ports and the Service
     /// All ports for components are taken or in quarantine.

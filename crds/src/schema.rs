@@ -140,6 +140,25 @@ pub fn path_globs(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Exact paths of executables.
+pub fn executables(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": bound::EXECUTABLES,
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": bound::GUEST_PATH,
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self.matches('^(/[^/*]+)+$') && !self.matches('/[.][.]?(/|$)')",
+                    "message": "must be the exact path of an executable: absolute, without *, . and .. and without a slash at its end; write for example /tools/bin/git",
+                },
+            ],
+        },
+    })
+}
+
 /// `rollout.maxParallel`: a number of nodes, or a percentage of them.
 pub fn count_or_percent(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -114,4 +114,6 @@ pub mod feature {
     pub const P3: &str = "p3";
     /// Holds capabilities, volumes and credentials at every call.
     pub const CAPABILITIES: &str = "capabilities";
+    /// Starts executables of the platform: its spawner is on.
+    pub const PROCESS: &str = "process";
 }

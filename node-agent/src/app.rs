@@ -6,7 +6,8 @@
 //! | `observe::*` | watches of the API server | `desired` (watch), the trust book, blocked addresses (watch) |
 //! | `PublicRoot::keep` | the hand-over | the trust book |
 //! | `worker_link::accept` (2) | unix sockets | links (mpsc, 1) |
-//! | `supervisor::keep` (2, `--spawn`) | – | – |
+//! | `worker_link::accept_spawners` | a unix socket | connections (mpsc, 1) |
+//! | `supervisor::keep` (3, `--spawn`) | – | – |
 //! | `control::run` | `desired`, trust changes, worker links, questions (mpsc, 16) | messages, `statuses` (watch) |
 //! | `CompileQueueTask::run` | orders (mpsc, 256), compiler links | machine code |
 //! | `report::run` | `statuses` | status writes |
@@ -21,19 +22,20 @@ mod process;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crds::WasmNodeStatus;
-use crds::wasm_node::{Capacity, PodReference};
+use crds::wasm_node::{Capacity, PodReference, feature};
 use runtime::{EngineClass, Output};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{ClusterConfig, Config};
+use crate::config::{ClusterConfig, Config, Program};
 use crate::control::admin::{self, Admin};
 use crate::control::audit::{Auditor, denials, log};
 use crate::control::blocked::Blocked;
@@ -52,12 +54,13 @@ use crate::control::worker_link::{self, Peers};
 use crate::control::{self, Inputs, heartbeat, observe};
 use crate::desired::Desired;
 use crate::message::{CompileOrder, Compiled, FromWorker, ToWorker, WorkerSize};
+use crate::sandbox::SandboxError;
 use crate::source::{Sink, Source};
 use crate::supervisor::{self, Child};
 use crate::transport::socket::TransportError;
 use crate::transport::{self, Link};
 use crate::{compiler, engine_class, worker};
-pub use process::{Greeted, run_compiler, run_worker, wait_for_control};
+pub use process::{Greeted, run_compiler, run_spawner, run_worker, wait_for_control};
 
 /// Documents that survive a restart, in bytes: a thousand revisions of a few kilobytes.
 const STATE_BYTES: u64 = 256 * 1024 * 1024;
@@ -94,6 +97,9 @@ pub enum Error {
     /// The worker cannot serve.
     #[error(transparent)]
     Worker(#[from] worker::WorkerError),
+    /// The spawner cannot be confined.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// Control cannot be understood.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -124,6 +130,12 @@ pub async fn run_local(
     let _ = compiler_links.try_send(to_compiler);
 
     let tasks = TaskTracker::new();
+    let end = CancellationToken::new();
+    let spawners = spawners(&config, &config.state_dir, Peers::Own)?;
+    if let Some(spawner) = &config.spawner {
+        let child = child(spawner.program.clone(), "spawner", &config.state_dir);
+        tasks.spawn(supervisor::keep(child, end.clone()));
+    }
     tasks.spawn(compiler::serve(of_compiler, config.compile_program.clone()));
     let worker = tokio::spawn(worker::serve(output, of_worker));
     let ended_early = worker.abort_handle();
@@ -136,6 +148,7 @@ pub async fn run_local(
             blocked: blocked.all(),
             workers,
             compilers,
+            spawners,
             source,
             sink,
         },
@@ -148,6 +161,7 @@ pub async fn run_local(
         result = control => result,
         ended = worker.as_mut() => return Ok(ended.map_err(lost)??),
     };
+    end.cancel();
     drop((worker_links, compiler_links));
     let served = worker.await;
     ended_early.abort();
@@ -181,6 +195,7 @@ pub async fn run_cluster(
     let workers = listen(&socket, peers(cluster.worker_user))?;
     let socket = worker_link::compiler_socket(&cluster.run_dir);
     let compilers = listen(&socket, peers(cluster.compiler_user))?;
+    let spawners = spawners(&config, &cluster.run_dir, peers(cluster.spawner_user))?;
     let tasks = TaskTracker::new();
     // What ends only after everything has drained.
     let end = CancellationToken::new();
@@ -188,7 +203,15 @@ pub async fn run_cluster(
 
     if cluster.spawn {
         for name in ["worker", "compiler"] {
-            let child = child(name, &config, &cluster)?;
+            let program = Program {
+                path: config.compile_program.path.clone(),
+                arguments: vec![name.into()],
+            };
+            let child = child(program, name, &cluster.run_dir);
+            tasks.spawn(supervisor::keep(child, end.clone()));
+        }
+        if let Some(spawner) = &config.spawner {
+            let child = child(spawner.program.clone(), "spawner", &cluster.run_dir);
             tasks.spawn(supervisor::keep(child, end.clone()));
         }
     }
@@ -276,6 +299,7 @@ pub async fn run_cluster(
         blocked: blocked.all(),
         workers,
         compilers,
+        spawners,
         source: Arc::clone(&cluster) as Arc<dyn Source>,
         sink: cluster,
     };
@@ -302,6 +326,7 @@ struct Sides {
     blocked: watch::Receiver<BTreeSet<IpAddr>>,
     workers: mpsc::Receiver<Link<ToWorker, FromWorker>>,
     compilers: mpsc::Receiver<Link<CompileOrder, Compiled>>,
+    spawners: mpsc::Receiver<OwnedFd>,
     source: Arc<dyn Source>,
     sink: Arc<dyn Sink>,
 }
@@ -341,6 +366,7 @@ impl Node {
             blocked,
             workers,
             compilers,
+            spawners,
             source,
             sink,
         } = sides;
@@ -373,6 +399,10 @@ impl Node {
         let preparer = Preparer::new(
             config.node_name.clone(),
             config.p3,
+            config
+                .spawner
+                .as_ref()
+                .map(|spawner| spawner.spawns.executables.clone()),
             source,
             Arc::clone(&self.cache),
             Arc::clone(&self.volumes),
@@ -383,6 +413,7 @@ impl Node {
             trust_changes,
             blocked,
             workers,
+            spawners,
             questions,
             preparer: Arc::new(preparer),
             documents: self.documents.clone(),
@@ -470,17 +501,33 @@ async fn client(cluster: &ClusterConfig) -> Result<(kube::Client, Option<IpAddr>
     Ok((client, address))
 }
 
-fn child(name: &'static str, config: &Config, cluster: &ClusterConfig) -> Result<Child, Error> {
-    Ok(Child {
+/// Where a spawner comes to, if there is to be one; else nobody ever does.
+fn spawners(
+    config: &Config,
+    run_dir: &Path,
+    peers: Peers,
+) -> Result<mpsc::Receiver<OwnedFd>, Error> {
+    let (connections, receiver) = mpsc::channel(LINKS);
+    if config.spawner.is_some() {
+        let path = worker_link::spawner_socket(run_dir);
+        let listener =
+            worker_link::bind(&path, peers).map_err(io("cannot listen on the socket", &path))?;
+        tokio::spawn(worker_link::accept_spawners(listener, peers, connections));
+    }
+    Ok(receiver)
+}
+
+fn child(program: Program, name: &'static str, run_dir: &Path) -> Child {
+    let Program {
+        path,
+        mut arguments,
+    } = program;
+    arguments.extend(["--supervised".into(), "--run-dir".into(), run_dir.into()]);
+    Child {
         name,
-        program: config.compile_program.path.clone(),
-        arguments: vec![
-            name.into(),
-            "--supervised".into(),
-            "--run-dir".into(),
-            cluster.run_dir.clone().into(),
-        ],
-    })
+        program: path,
+        arguments,
+    }
 }
 
 fn facts(config: &Config, cluster: &ClusterConfig) -> WasmNodeStatus {
@@ -488,6 +535,9 @@ fn facts(config: &Config, cluster: &ClusterConfig) -> WasmNodeStatus {
     let mut features = vec!["http".to_owned(), "capabilities".to_owned()];
     if config.p3 {
         features.push("p3".to_owned());
+    }
+    if config.spawner.is_some() {
+        features.push(feature::PROCESS.to_owned());
     }
     WasmNodeStatus {
         agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),

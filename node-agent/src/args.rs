@@ -1,15 +1,19 @@
 //! The command line of `lighterman-agent`, and the only place of this room that reads flags or
 //! the environment.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use capability::GuestPath;
 use clap::{Args, Parser, Subcommand};
 use crds::names;
 use ipnet::IpNet;
 
-use crate::config::{ClusterConfig, Config, Program, REFRESH_EVERY, guest_memory};
+use crate::config::{ClusterConfig, Config, Program, REFRESH_EVERY, SpawnerConfig, guest_memory};
 use crate::network::{self, Network};
+use crate::spawner::Spawns;
+use crate::spawner::launch::Launch;
 
 /// Runs WebAssembly components on a node.
 #[derive(Debug, Parser)]
@@ -29,11 +33,16 @@ pub enum Process {
     Worker(ProcessArgs),
     /// Compiles components, each in a child of its own.
     Compiler(ProcessArgs),
+    /// Starts executables of the platform for components. No token, no network.
+    Spawner(SpawnerArgs),
     /// Gives directories of the node to the user that control runs as, and ends.
     Claim(ClaimArgs),
     /// Compiles one component from standard input to standard output.
     #[command(hide = true)]
     CompileOne,
+    /// Becomes an executable of the platform, confined.
+    #[command(hide = true)]
+    Launch(LaunchArgs),
 }
 
 /// What control is told.
@@ -119,12 +128,18 @@ pub struct ControlArgs {
     /// User id of the compiler's container, likewise.
     #[arg(long, conflicts_with = "spawn")]
     pub compiler_user: Option<u32>,
+    /// User id of the spawner's container, likewise.
+    #[arg(long, conflicts_with = "spawn")]
+    pub spawner_user: Option<u32>,
+    /// What components may be let start.
+    #[command(flatten)]
+    pub spawns: SpawnArgs,
     /// How long a component that is stopped goes on accepting, in Go's notation of durations.
     #[arg(long, default_value = "10s")]
     pub shutdown_delay: capability::Span,
 }
 
-/// What worker and compiler are told.
+/// What worker, compiler and spawner are told.
 #[derive(Debug, Args)]
 pub struct ProcessArgs {
     /// Where control listens.
@@ -138,6 +153,64 @@ pub struct ProcessArgs {
     pub keep_alive: bool,
 }
 
+/// What components may be let start.
+#[derive(Clone, Debug, Args)]
+pub struct SpawnArgs {
+    /// Executable that components may be granted to start, by its exact path; repeatable. Without
+    /// any, there is no spawner.
+    #[arg(id = "spawner-executable", long, value_name = "PATH")]
+    pub executables: Vec<GuestPath>,
+    /// File or directory that these executables may read, such as their libraries; repeatable.
+    #[arg(id = "spawner-file", long, value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+    /// Memory of all executables that run at once, in bytes; each may have 256 MiB.
+    #[arg(id = "spawner-memory", long, value_name = "BYTES", default_value_t = SPAWNER_MEMORY)]
+    pub memory: u64,
+}
+
+/// Room for seven at once.
+const SPAWNER_MEMORY: u64 = 2 << 30;
+
+impl Default for SpawnArgs {
+    fn default() -> Self {
+        Self {
+            executables: Vec::new(),
+            files: Vec::new(),
+            memory: SPAWNER_MEMORY,
+        }
+    }
+}
+
+/// What the spawner is told.
+#[derive(Debug, Args)]
+pub struct SpawnerArgs {
+    /// Where control listens, and how this process is kept.
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    /// What it starts.
+    #[command(flatten)]
+    pub spawns: SpawnArgs,
+}
+
+/// What is launched.
+#[derive(Debug, Args)]
+pub struct LaunchArgs {
+    /// Process id of the spawner.
+    #[arg(long)]
+    pub parent: u32,
+    /// File or directory that it may read; repeatable.
+    #[arg(long = "file")]
+    pub files: Vec<PathBuf>,
+    /// Variable of the executable, name=value; repeatable.
+    #[arg(long = "variable")]
+    pub variables: Vec<String>,
+    /// The executable.
+    pub executable: PathBuf,
+    /// Its arguments.
+    #[arg(last = false, allow_hyphen_values = true, trailing_var_arg = true)]
+    pub arguments: Vec<String>,
+}
+
 /// What is claimed, and for whom.
 #[derive(Debug, Args)]
 pub struct ClaimArgs {
@@ -147,6 +220,59 @@ pub struct ClaimArgs {
     /// The directories; what is in them is left as it is.
     #[arg(required = true)]
     pub directories: Vec<PathBuf>,
+}
+
+impl SpawnArgs {
+    /// The same as arguments of a process.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let executables = self.executables.iter();
+        let executables = executables
+            .flat_map(|path| ["--spawner-executable".into(), OsString::from(path.as_str())]);
+        let files = self.files.iter();
+        let files = files.flat_map(|path| ["--spawner-file".into(), path.clone().into()]);
+        let memory = ["--spawner-memory".into(), self.memory.to_string().into()];
+        executables.chain(files).chain(memory).collect()
+    }
+
+    /// What they mean.
+    pub fn spawns(self) -> Spawns {
+        Spawns {
+            executables: self.executables,
+            files: self.files,
+            memory: self.memory,
+        }
+    }
+
+    /// The spawner of a node, if there is any; `program` is this program as one.
+    pub fn config(self, mut program: Program) -> Option<SpawnerConfig> {
+        if self.executables.is_empty() {
+            return None;
+        }
+        program.arguments.extend(self.arguments());
+        Some(SpawnerConfig {
+            program,
+            spawns: self.spawns(),
+        })
+    }
+}
+
+impl LaunchArgs {
+    /// What they mean.
+    pub fn launch(self) -> Launch {
+        let variables = self.variables.into_iter();
+        Launch {
+            parent: self.parent,
+            files: self.files,
+            variables: variables
+                .filter_map(|variable| {
+                    let (name, value) = variable.split_once('=')?;
+                    Some((name.to_owned(), value.to_owned()))
+                })
+                .collect(),
+            executable: self.executable,
+            arguments: self.arguments,
+        }
+    }
 }
 
 impl ControlArgs {
@@ -182,6 +308,8 @@ impl ControlArgs {
             spawn,
             worker_user,
             compiler_user,
+            spawner_user,
+            spawns,
             shutdown_delay,
         } = self;
         let network = Network {
@@ -208,6 +336,10 @@ impl ControlArgs {
             shutdown_delay: shutdown_delay.0,
             admin_listen,
             compile_program: compile_program()?,
+            spawner: spawns.config(Program {
+                path: std::env::current_exe()?,
+                arguments: vec!["spawner".into()],
+            }),
         };
         let cluster = ClusterConfig {
             kubeconfig,
@@ -222,6 +354,7 @@ impl ControlArgs {
             spawn,
             worker_user,
             compiler_user,
+            spawner_user,
         };
         Ok((config, cluster))
     }
@@ -235,6 +368,17 @@ pub fn compile_program() -> std::io::Result<Program> {
     Ok(Program {
         path: std::env::current_exe()?,
         arguments: vec!["compile-one".into()],
+    })
+}
+
+/// This program, launching one executable.
+///
+/// # Errors
+/// When the system does not say where this program is.
+pub fn launch_program() -> std::io::Result<Program> {
+    Ok(Program {
+        path: std::env::current_exe()?,
+        arguments: vec!["launch".into()],
     })
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::network::Network;
+use crate::spawner::Spawns;
 
 /// What every agent needs, in a cluster and on a developer's machine.
 #[derive(Clone, Debug)]
@@ -38,6 +39,17 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// The program that compiles one component and ends.
     pub compile_program: Program,
+    /// What components may be let start. None: nothing.
+    pub spawner: Option<SpawnerConfig>,
+}
+
+/// The spawner of a node.
+#[derive(Clone, Debug)]
+pub struct SpawnerConfig {
+    /// The program that is it, without what the rest here says.
+    pub program: Program,
+    /// What it starts.
+    pub spawns: Spawns,
 }
 
 /// A program and its arguments.
@@ -78,6 +90,8 @@ pub struct ClusterConfig {
     pub worker_user: Option<u32>,
     /// Who may come to the compiler's socket; absent: whoever sees it.
     pub compiler_user: Option<u32>,
+    /// Who may come to the spawner's socket; absent: whoever sees it.
+    pub spawner_user: Option<u32>,
 }
 
 /// [`Config::refresh_every`] of a cluster: with one slow answer still below a minute.

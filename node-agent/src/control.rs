@@ -34,6 +34,7 @@ pub mod worker_link;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -81,6 +82,8 @@ pub struct Inputs<S: ?Sized> {
     pub blocked: watch::Receiver<BTreeSet<IpAddr>>,
     /// A link for every worker that starts.
     pub workers: mpsc::Receiver<Link<ToWorker, FromWorker>>,
+    /// A connection for every spawner that starts.
+    pub spawners: mpsc::Receiver<OwnedFd>,
     /// Questions for the counters.
     pub questions: mpsc::Receiver<Question>,
     /// Prepares revisions.
@@ -134,6 +137,8 @@ struct Control<S: ?Sized> {
     preparations: JoinSet<Preparation>,
     reviews: JoinSet<Option<Review>>,
     worker: Option<Worker>,
+    /// One that no worker has been given yet.
+    spawner: Option<OwnedFd>,
     next_slot: u64,
     worker_starts: u64,
     settling_until: Instant,
@@ -181,6 +186,7 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
         mut trust_changes,
         blocked,
         mut workers,
+        mut spawners,
         mut questions,
         preparer,
         documents,
@@ -219,6 +225,7 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
         preparations: JoinSet::new(),
         reviews: JoinSet::new(),
         worker: None,
+        spawner: None,
         next_slot: 1,
         worker_starts: 0,
         settling_until: Instant::now() + SETTLE,
@@ -256,6 +263,10 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
                 }
                 control.worker_started(outgoing).await;
                 incoming = Some(new);
+            }
+            Some(spawner) = spawners.recv() => {
+                control.spawner = Some(spawner);
+                control.hand_over_spawner().await;
             }
             message = next_message(&mut incoming) => match message {
                 Some(envelope) => control.heard(envelope.message),
@@ -335,6 +346,7 @@ impl<S: Source + ?Sized> Control<S> {
                 size: self.worker_size,
                 network: self.network.clone(),
                 volumes,
+                spawner: self.preparer.has_spawner(),
             },
             fds,
         };
@@ -343,7 +355,21 @@ impl<S: Source + ?Sized> Control<S> {
         self.worker = Some(Worker { outgoing, ledger });
         // Before anything is loaded that could reach them.
         self.block().await;
+        self.hand_over_spawner().await;
         self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the worker speak with the spawner that came last. With the worker its connection
+    /// goes, and with that the spawner and all that it started.
+    async fn hand_over_spawner(&mut self) {
+        let Some(worker) = &self.worker else { return };
+        if let Some(spawner) = self.spawner.take() {
+            let message = Envelope {
+                message: ToWorker::Spawner,
+                fds: vec![spawner],
+            };
+            let _ = worker.outgoing.send(message).await;
+        }
     }
 
     /// The worker is gone. Who was on a thread gets a strike; everything is opened again for

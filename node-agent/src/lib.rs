@@ -23,12 +23,15 @@ pub mod message;
 pub mod network;
 pub mod sandbox;
 pub mod source;
+pub mod spawner;
 pub mod supervisor;
 mod text;
 pub mod transport;
 pub mod worker;
 
-pub use app::{Error, Greeted, run_cluster, run_compiler, run_local, run_worker, wait_for_control};
+pub use app::{
+    Error, Greeted, run_cluster, run_compiler, run_local, run_spawner, run_worker, wait_for_control,
+};
 pub use config::Config;
 pub use desired::{Desired, DesiredPlacement, DesiredRevision, PlacementKey};
 pub use source::{Offered, Origin, ReportError, Rules, Sink, Source, SourceError, Trust};

@@ -1,15 +1,19 @@
 //! The binary: reads the flags, confines the process as its kind demands, starts the runtime.
 //! Everything else is in the library.
 
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use node_agent::args::{self, Cli, Process};
 use node_agent::ledger::Ledger;
+use node_agent::spawner::launch::{self, Launch};
 use node_agent::supervisor::{self, Child};
 use node_agent::{
-    claim, compiler, run_cluster, run_compiler, run_worker, sandbox, wait_for_control,
+    claim, compiler, run_cluster, run_compiler, run_spawner, run_worker, sandbox, wait_for_control,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,16 +31,18 @@ const BLOCKING_THREADS: usize = 128;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if matches!(cli.process, Process::CompileOne) {
-        return compiler::main();
-    }
+    let process = match cli.process {
+        Process::CompileOne => return compiler::main(),
+        Process::Launch(arguments) => return launched(&arguments.launch()),
+        process => process,
+    };
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(level)
         .with_writer(std::io::stderr)
         .init();
-    match start(cli.process) {
+    match start(process) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -49,7 +55,7 @@ fn start(process: Process) -> anyhow::Result<()> {
     // Both TLS users of this process take the same provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match process {
-        Process::CompileOne => Ok(()),
+        Process::CompileOne | Process::Launch(_) => Ok(()),
         Process::Control(arguments) => {
             sandbox::hide_memory()?;
             let (config, cluster) = arguments.config()?;
@@ -68,21 +74,22 @@ fn start(process: Process) -> anyhow::Result<()> {
         Process::Worker(arguments) if arguments.keep_alive => {
             // It may start programs, which the worker may not: its memory is not the worker's to write.
             sandbox::hide_memory()?;
-            let worker = Child {
-                name: "worker",
-                program: args::compile_program()?.path,
-                arguments: vec![
-                    "worker".into(),
-                    "--supervised".into(),
-                    "--run-dir".into(),
-                    arguments.run_dir.into(),
-                ],
-            };
-            threads(FEW_THREADS)?.block_on(async {
-                let stop = CancellationToken::new();
-                tokio::spawn(cancel_on_signal(stop.clone())?);
-                supervisor::keep_until_it_leaves(worker, stop).await;
-                Ok(())
+            keep_alive("worker", arguments.run_dir, Vec::new())
+        }
+        Process::Spawner(arguments) if arguments.process.keep_alive => {
+            let spawns = arguments.spawns.arguments();
+            keep_alive("spawner", arguments.process.run_dir, spawns)
+        }
+        Process::Spawner(arguments) => {
+            // It starts what it is told to: that must not read its memory.
+            sandbox::hide_memory()?;
+            let launcher = args::launch_program()?;
+            let run_dir = arguments.process.run_dir;
+            // On one thread, which lives as long as it: what it starts dies with the thread.
+            waiting()?.block_on(async {
+                let leave = leave_on_signal()?;
+                let spawns = arguments.spawns.spawns();
+                Ok(run_spawner(&run_dir, launcher, spawns, leave).await?)
             })
         }
         Process::Worker(arguments) => {
@@ -120,6 +127,35 @@ fn start(process: Process) -> anyhow::Result<()> {
             })
         }
     }
+}
+
+/// As the first process of a container: keeps the process of that name alive.
+fn keep_alive(name: &'static str, run_dir: PathBuf, more: Vec<OsString>) -> anyhow::Result<()> {
+    let mut arguments: Vec<OsString> = vec![
+        name.into(),
+        "--supervised".into(),
+        "--run-dir".into(),
+        run_dir.into(),
+    ];
+    arguments.extend(more);
+    let child = Child {
+        name,
+        program: args::compile_program()?.path,
+        arguments,
+    };
+    threads(FEW_THREADS)?.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(stop.clone())?);
+        supervisor::keep_until_it_leaves(child, stop).await;
+        Ok(())
+    })
+}
+
+/// Becomes the executable, or says why not where its own complaints would be.
+fn launched(launch: &Launch) -> ExitCode {
+    let Err(error) = launch::launch(launch);
+    let _ = writeln!(std::io::stderr(), "{error}");
+    ExitCode::from(launch::NOT_STARTED)
 }
 
 /// A runtime on this thread only.

@@ -1,4 +1,4 @@
-//! What control, worker and compiler say to each other. The same messages cross a unix
+//! What control, worker, compiler and spawner say to each other. The same messages cross a unix
 //! socket (with descriptors beside them) or an in-process channel; this file knows neither.
 //! A message from the worker is a claim of a process that runs hostile code: control uses
 //! its numbers only to look up what control itself started.
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::network::Network;
 
 /// The version of these messages. Both ends are one binary, so another version is refused.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// A slot of the worker. Control gives the numbers, and never one twice; 0 is nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,7 +45,11 @@ pub enum ToWorker {
         network: Network,
         /// Whether volumes below a directory may be written, one for each.
         volumes: Vec<bool>,
+        /// Whether there will be a spawner.
+        spawner: bool,
     },
+    /// From now on order from this spawner. Descriptor: a connection to it.
+    Spawner,
     /// From now on let no guest reach these addresses, whatever it is granted. Replaces those
     /// that were named before.
     Block {
@@ -307,6 +311,74 @@ pub struct Figures {
     pub denied: BTreeMap<String, u64>,
     /// Records of such uses that were lost because the component made too many.
     pub lost_records: u64,
+}
+
+/// A child of the spawner. The worker gives the numbers, and never one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChildId(pub u64);
+
+/// Worker to spawner: a claim of a process that runs hostile code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToSpawner {
+    /// Start this. Descriptors: standard input, output and error. Answered by `Started`, and
+    /// then `Ended`, or by `NotStarted`.
+    Start(StartOrder),
+    /// Send a signal.
+    Signal {
+        /// To whom.
+        id: ChildId,
+        /// Its number.
+        signal: i32,
+    },
+    /// Nobody wants it any more: kill it.
+    Drop {
+        /// Which.
+        id: ChildId,
+    },
+}
+
+/// What is to be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartOrder {
+    /// What it is called from now on.
+    pub id: ChildId,
+    /// The executable.
+    pub executable: GuestPath,
+    /// The arguments behind its path.
+    pub arguments: Vec<String>,
+    /// All of its variables.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Spawner to worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromSpawner {
+    /// The first message.
+    Hello {
+        /// [`PROTOCOL`] of the spawner.
+        protocol: u32,
+    },
+    /// It runs.
+    Started {
+        /// Which.
+        id: ChildId,
+    },
+    /// It does not, and will not.
+    NotStarted {
+        /// Which.
+        id: ChildId,
+        /// Whether only because too many others run.
+        no_room: bool,
+    },
+    /// It has ended.
+    Ended {
+        /// Which.
+        id: ChildId,
+        /// With this code, by itself.
+        code: Option<u8>,
+        /// By this signal.
+        signal: Option<u8>,
+    },
 }
 
 /// Control to compiler. Descriptor: the sealed `compiler::Input`.

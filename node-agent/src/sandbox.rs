@@ -51,6 +51,15 @@ pub fn confine_compile() -> Result<Enforced, SandboxError> {
     })
 }
 
+/// Confines the spawner: it writes no file and has no socket but the one it came with, and so do
+/// all that it starts.
+///
+/// # Errors
+/// When the kernel refuses; the process has to end then.
+pub fn confine_spawner() -> Result<Enforced, SandboxError> {
+    confine::starter()
+}
+
 /// Confines the worker: it serves sockets and opens volumes that it is handed, maps code that it
 /// is handed, and connects to where guests are let; nothing else.
 /// To be called before any thread is started, so that all of them are confined.

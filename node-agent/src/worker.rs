@@ -8,13 +8,15 @@ mod given;
 mod listener;
 mod load;
 mod slot;
+mod spawner;
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::serve::Settings;
-use runtime::{AuditSink, Component, Output, Runtime, Stats, Uses};
+use runtime::{AuditSink, Component, Output, Runtime, Spawner, Stats, Uses};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +56,7 @@ struct Shared {
     connections: Arc<Connections>,
     ledger: Option<Ledger>,
     outgoing: mpsc::Sender<Envelope<FromWorker>>,
+    spawners: mpsc::Sender<OwnedFd>,
     tasks: TaskTracker,
     /// Cancelled when the worker ends: everything that is still open is dropped.
     end: CancellationToken,
@@ -94,6 +97,7 @@ pub async fn serve_welcomed(
                 size,
                 network,
                 volumes,
+                spawner,
             },
         fds,
     } = welcome
@@ -108,9 +112,12 @@ pub async fn serve_welcomed(
         cores,
         p3,
     } = size;
+    let (spawners, connections) = mpsc::channel(spawner::CONNECTIONS);
+    let (to_spawner, orders) = Spawner::channel();
     let config = runtime::Config {
         p3,
         network: network.into(),
+        spawner: spawner.then_some(to_spawner),
         ..runtime::Config::for_budget(guest_memory, cores)
     };
     let settings = config.serve.clone();
@@ -121,6 +128,7 @@ pub async fn serve_welcomed(
         connections: Arc::new(Connections::new(Arc::new(Semaphore::new(CONNECTIONS)))),
         ledger: fds.into_iter().nth(volumes.len()).map(Ledger::received),
         outgoing: link.outgoing.clone(),
+        spawners,
         tasks: TaskTracker::new(),
         end: CancellationToken::new(),
     };
@@ -128,6 +136,10 @@ pub async fn serve_welcomed(
     shared
         .tasks
         .spawn(shared.end.clone().run_until_cancelled_owned(telling));
+    let forwarding = spawner::forward(orders, connections);
+    shared
+        .tasks
+        .spawn(shared.end.clone().run_until_cancelled_owned(forwarding));
     follow(&shared, link).await;
     Ok(())
 }
@@ -141,6 +153,11 @@ async fn follow(shared: &Shared, mut link: Link<FromWorker, ToWorker>) {
         match message {
             // Said once, before everything else.
             ToWorker::Welcome { .. } => {}
+            ToWorker::Spawner => {
+                for connection in fds {
+                    let _ = shared.spawners.send(connection).await;
+                }
+            }
             ToWorker::Open { slot: id, triggers } => {
                 let slot = slots.entry(id).or_insert_with(|| Arc::new(Slot::new(id)));
                 if triggers.len() == fds.len() {

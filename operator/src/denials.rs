@@ -158,13 +158,15 @@ pub fn count(metrics: &Metrics, told: &ComponentDenials) {
 }
 
 fn label(capability: &str) -> &'static str {
-    const KNOWN: [&str; 7] = [
+    const KNOWN: [&str; 9] = [
         "file-read",
         "file-write",
         "network",
         "name-lookup",
         "credential",
         "environment",
+        "spawn",
+        "signal",
         "lifecycle",
     ];
     let known = KNOWN.into_iter().find(|known| *known == capability);

@@ -323,3 +323,101 @@ proptest! {
         }
     }
 }
+
+/// What is decided of a component that imports the interface of executables, with these
+/// capabilities and this manifest, and on how many of two nodes it is placed: one has a spawner.
+fn executables(capabilities: Value, asked: Option<&str>, imports: bool) -> (Decision, usize) {
+    let case = Case {
+        asked: None,
+        granted: Vec::new(),
+        policies: vec![
+            json!({ "mode": "Enforce", "allow": { "process": { "spawn": ["/t/git"] } } }),
+        ],
+        others: 0,
+        before: None,
+        approve: None,
+    };
+    let (mut component, _) = case.validated();
+    component.spec.placement.mode = crds::component::PlacementMode::EveryNode;
+    component.spec.replicas = 1;
+    component.spec.capabilities = serde_json::from_value(capabilities).unwrap();
+    let validated = validate(&component).unwrap();
+    let mut observed = case.observed(component, &validated);
+    let mut spawner = node();
+    if let Some(features) = &mut spawner.planned.features {
+        features.insert("process".to_owned());
+    }
+    observed.nodes.insert("n2".to_owned(), spawner);
+    if let Resolution::Done(admitted) = &mut observed.resolution {
+        let manifest = |path| {
+            let head = "[component]\nname = \"orders\"\nversion = \"1.0.0\"\n";
+            Request::from_toml(&format!(
+                "{head}[permissions.process]\nspawn = [{path:?}]\n"
+            ))
+            .unwrap()
+        };
+        admitted.requests = asked.map(manifest).into_iter().collect();
+        if imports {
+            admitted.facts.imports = vec!["lighterman:ext-process/process@1.0.0".to_owned()];
+        }
+    }
+    let admission = admit(&observed, &validated);
+    let decision = admission.decision.clone();
+    let plan = plan(&observed, &validated, admission);
+    (decision, plan.placements.create.len())
+}
+
+#[test]
+fn an_import_of_executables_without_their_grant_is_refused_by_name() {
+    let (decision, placed) = executables(json!({}), None, true);
+    let Decision::Refused(blocked) = decision else {
+        panic!("{decision:?}");
+    };
+    assert_eq!((blocked.reason, placed), (Reason::ImportNotGranted, 0));
+    let says = |text: &str| blocked.message.contains(text);
+    assert!(
+        says("lighterman:ext-process/process@1.0.0"),
+        "{}",
+        blocked.message
+    );
+    assert!(
+        says("spec.capabilities.process.spawn"),
+        "{}",
+        blocked.message
+    );
+}
+
+#[test]
+fn what_the_manifest_asks_to_start_is_refused_with_the_yaml_that_grants_it() {
+    let (decision, placed) = executables(json!({}), Some("/t/git"), true);
+    let Decision::Refused(blocked) = decision else {
+        panic!("{decision:?}");
+    };
+    assert_eq!((blocked.reason, placed), (Reason::CapabilityNotGranted, 0));
+    let yaml = "process: {spawn: [/t/git]}";
+    assert!(blocked.message.contains(yaml), "{}", blocked.message);
+}
+
+#[test]
+fn executables_go_to_nodes_with_a_spawner_only() {
+    let listed = json!({ "process": { "spawn": ["/t/git"] } });
+    let requested = json!({ "grant": "Requested" });
+    for (capabilities, asked, nodes) in [
+        (json!({}), None, 2),
+        (listed.clone(), None, 1),
+        (listed, Some("/t/git"), 1),
+        (requested.clone(), Some("/t/git"), 1),
+    ] {
+        let (decision, placed) = executables(capabilities.clone(), asked, false);
+        assert!(
+            matches!(decision, Decision::Admitted { .. }),
+            "{decision:?}"
+        );
+        assert_eq!(placed, nodes, "{capabilities}");
+    }
+    let (decision, _) = executables(requested, Some("/t/other"), false);
+    let Decision::Refused(blocked) = decision else {
+        panic!("{decision:?}");
+    };
+    assert_eq!(blocked.reason, Reason::CapabilityAboveCeiling);
+}

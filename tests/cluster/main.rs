@@ -11,6 +11,7 @@ mod columns;
 mod cosign;
 mod deletion;
 mod drain;
+mod executables;
 mod fleet;
 mod foreign_node;
 mod forgery;

@@ -165,10 +165,31 @@ fn a_worker_sees_no_directory_but_its_socket() {
             match name {
                 "worker" => assert_eq!(mounts, ["worker-socket"], "{file}"),
                 "compiler" => assert_eq!(mounts, ["compiler-socket"], "{file}"),
+                "spawner" => assert_eq!(mounts, ["spawner-socket", "spawner-tools"], "{file}"),
                 _ => {}
             }
         }
     }
+}
+
+#[test]
+fn nothing_starts_executables_unless_the_values_say_so() {
+    let spawners = |wanted: &str| {
+        let pods = pods().into_iter().filter(|(file, _)| *file == wanted);
+        let containers = pods.flat_map(|(_, pod)| {
+            let all: Vec<Value> = containers(&pod["spec"]).cloned().collect();
+            all
+        });
+        let flags = containers.flat_map(|container| {
+            let args: Vec<Value> = list(&container["args"]).cloned().collect();
+            args
+        });
+        flags
+            .filter(|flag| flag.as_str().is_some_and(|flag| flag.contains("spawner")))
+            .count()
+    };
+    assert_eq!(spawners("default.yaml"), 0);
+    assert!(spawners("full.yaml") > 0);
 }
 
 /// Every Pod, or template of one, in the committed renders.

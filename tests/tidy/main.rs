@@ -13,3 +13,4 @@ mod arrows;
 mod charts;
 mod files;
 mod hostile;
+mod wit;

@@ -48,7 +48,8 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 {{- end -}}
 
-{{- /* The user of an agent's container; control tells its two peers apart by it. */ -}}
+{{- /* The user of an agent's container; control tells its peers apart by it. */ -}}
 {{- define "lighterman.user.control" -}}65532{{- end -}}
 {{- define "lighterman.user.worker" -}}65533{{- end -}}
 {{- define "lighterman.user.compiler" -}}65534{{- end -}}
+{{- define "lighterman.user.spawner" -}}65531{{- end -}}

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use artifact::Digest;
+use node_agent::args::SpawnArgs;
 use registry::development::{Fault, Faults, Rule};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -72,6 +73,7 @@ pub(crate) async fn run(args: &Demo, output: &Output) -> Result<(), Failure> {
         state: scratch.path().join("agent"),
         host_paths: Vec::new(),
         observe: None,
+        spawns: SpawnArgs::default(),
     };
     let (sender, events) = mpsc::channel(EVENTS);
     // An event too many is only one that no step waits for.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use node_agent::args::SpawnArgs;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +69,7 @@ pub(crate) async fn run(args: &Quickstart, output: &Output) -> Result<(), Failur
         state: scratch.path().join("agent"),
         host_paths: Vec::new(),
         observe: None,
+        spawns: SpawnArgs::default(),
     };
     let (output, told) = (*output, std::sync::Once::new());
     let report = move |event: Event| {

@@ -28,6 +28,7 @@ pub(crate) async fn run(args: &Run, output: &Output) -> Result<(), Failure> {
         state: scratch.path().join("agent"),
         host_paths: args.host_path.clone(),
         observe: args.observe.clone(),
+        spawns: args.spawns.clone(),
     };
     let stop = CancellationToken::new();
     interrupt::cancel(&stop)?;

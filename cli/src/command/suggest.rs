@@ -99,6 +99,8 @@ fn propose(component: String, observed: Observed) -> Proposal {
     request.filesystem.read = observed.read.into_iter().collect();
     request.filesystem.write = observed.write.into_iter().collect();
     request.network.hosts = observed.hosts.into_iter().collect();
+    request.process.spawn = observed.spawn.into_iter().collect();
+    request.process.signal = observed.signal;
     request.environment.variables = observed.variables.into_iter().collect();
 
     let mut missing = judge(
@@ -145,6 +147,12 @@ fn manifest(request: &Request) -> String {
     section(&mut toml, "network", &[("allowed_hosts", hosts)]);
     let variables = texts(&request.environment.variables);
     section(&mut toml, "environment", &[("variables", variables)]);
+    let process = &request.process;
+    section(&mut toml, "process", &[("spawn", texts(&process.spawn))]);
+    // Whoever sends signals has started something, unless that record was lost.
+    if process.signal && !process.spawn.is_empty() {
+        toml.push_str("signal = true\n");
+    }
     toml
 }
 

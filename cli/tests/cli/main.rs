@@ -14,6 +14,7 @@ mod check;
 mod completions;
 mod credentials;
 mod demo;
+mod executables;
 mod help;
 mod inspect;
 mod json;

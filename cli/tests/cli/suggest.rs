@@ -38,12 +38,14 @@ fn what_was_used_and_denied_becomes_the_smallest_manifest_and_grant() {
             "PrivateAddress",
         ),
         record("environment", "LOG_LEVEL", "NotRequested"),
+        record("spawn", "/tools/git", "Granted"),
+        record("signal", "TERM /tools/git", "Granted"),
         record("lifecycle", "loaded", "Granted"),
     ];
     let file = home.write("audit.jsonl", audit.concat());
     let shown = home.run(&["suggest", &file]).success().stdout;
     insta::assert_snapshot!(shown, @r#"
-    # shop/orders: 2 uses and 5 denials
+    # shop/orders: 4 uses and 5 denials
 
     # ---- Component.toml
     # observed from untrusted code: read every line before you sign or apply it.
@@ -71,6 +73,12 @@ fn what_was_used_and_denied_becomes_the_smallest_manifest_and_grant() {
         "LOG_LEVEL",
     ]
 
+    [permissions.process]
+    spawn = [
+        "/tools/git",
+    ]
+    signal = true
+
     # ---- WasmComponent
     # observed from untrusted code: read every line before you sign or apply it.
     spec:
@@ -81,6 +89,7 @@ fn what_was_used_and_denied_becomes_the_smallest_manifest_and_grant() {
           outbound:
           - {host: api.example.com}
           - {host: db.shop.svc, port: 5432, protocol: TCP, reach: Private}
+        process: {spawn: [/tools/git], signal: true}
       volumes:
       - {name: data, emptyDir: {sizeLimit: 64Mi}}
     "#);

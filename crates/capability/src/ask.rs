@@ -36,7 +36,7 @@ pub enum Ask {
     Subscribe(String),
     /// To call another component.
     Import(String),
-    /// To start an executable of the node.
+    /// To start an executable of the platform.
     Spawn(GuestPath),
     /// To send signals to what it started.
     Signal,
@@ -61,11 +61,14 @@ impl Ask {
     #[must_use]
     pub fn unsupported(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Read(_) | Self::Write(_) | Self::Connect(_) | Self::Environment(_) => {
-                return None;
-            }
-            Self::Execute(_) | Self::Spawn(_) | Self::Signal => {
-                "components start no processes here: a process of the node would be outside the sandbox"
+            Self::Read(_)
+            | Self::Write(_)
+            | Self::Connect(_)
+            | Self::Environment(_)
+            | Self::Spawn(_)
+            | Self::Signal => return None,
+            Self::Execute(_) => {
+                "nothing in a volume is run here, since it could be native code of the component's own making: ask by `permissions.process` for executables that the platform provides"
             }
             Self::Listen(_) => {
                 "components open no ports of their own here: what calls them comes through spec.triggers"

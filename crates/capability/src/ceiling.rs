@@ -13,6 +13,7 @@ use crate::grant::{VolumeKind, VolumeSource};
 use crate::limits::Limits;
 use crate::outbound::OutboundRule;
 use crate::path::PathGlob;
+use crate::process::ProcessRights;
 use crate::quantity::Bytes;
 
 /// One policy.
@@ -39,6 +40,8 @@ pub struct Allow {
     pub host_paths: Vec<PathGlob>,
     /// Connections.
     pub outbound: Vec<OutboundRule>,
+    /// Executables of the platform.
+    pub process: ProcessRights,
 }
 
 /// The highest limits. None: only the platform's own.

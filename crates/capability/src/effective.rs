@@ -11,6 +11,7 @@ use crate::grant::{Grant, MountPoint, VolumeKind};
 use crate::host::HostName;
 use crate::outbound::{Destination, Ports, Protocol, Reach};
 use crate::path::{GuestPath, PathGlob};
+use crate::process::ProcessRights;
 use crate::request::Request;
 use crate::rule::Rule;
 
@@ -168,6 +169,65 @@ impl Effective {
         match self.requests.iter().all(asked) {
             true => Ok(()),
             false => Err(Rule::NotRequested),
+        }
+    }
+
+    /// Whether the guest may start this executable.
+    ///
+    /// # Errors
+    /// The first layer that does not allow it.
+    pub fn spawn(&self, executable: &GuestPath) -> Result<(), Rule> {
+        self.process(
+            |request| request.spawns(executable),
+            |rights| rights.starts(executable),
+        )
+    }
+
+    /// Whether the guest may send signals to what it started.
+    ///
+    /// # Errors
+    /// The first layer that does not allow it.
+    pub fn signal(&self) -> Result<(), Rule> {
+        self.process(|request| request.process.signal, |rights| rights.signal)
+    }
+
+    /// The executables that the guest may start.
+    #[must_use]
+    pub fn executables(&self) -> Vec<&GuestPath> {
+        let candidates = match &self.grant {
+            Grant::Listed { process, .. } => Some(&process.spawn),
+            // All of them hold together, so none starts what the first does not ask for.
+            Grant::Requested { .. } => self.requests.first().map(|request| &request.process.spawn),
+        };
+        candidates
+            .into_iter()
+            .flatten()
+            .filter(|executable| self.spawn(executable).is_ok())
+            .collect()
+    }
+
+    fn process(
+        &self,
+        asked: impl Fn(&Request) -> bool,
+        allowed: impl Fn(&ProcessRights) -> bool,
+    ) -> Result<(), Rule> {
+        if !self.requests.iter().all(asked) {
+            return Err(Rule::NotRequested);
+        }
+        let granted = match &self.grant {
+            Grant::Listed { process, .. } => allowed(process),
+            Grant::Requested { .. } => !self.requests.is_empty(),
+        };
+        if !granted {
+            return Err(Rule::NotGranted);
+        }
+        if self.ceilings.is_empty() {
+            return Err(Rule::NoCeiling);
+        }
+        let refuses = |ceiling: &&Ceiling| !allowed(&ceiling.allow.process);
+        match self.ceilings.iter().find(refuses) {
+            Some(ceiling) => Err(above(ceiling)),
+            None => Ok(()),
         }
     }
 

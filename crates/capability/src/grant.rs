@@ -1,4 +1,4 @@
-//! What a component's object gives it: volumes at paths, and connections.
+//! What a component's object gives it: volumes at paths, connections, and executables.
 //!
 //! Plain values, made from `spec.volumes` and `spec.capabilities`; the values of environment
 //! and configuration are in [`crate::Values`]. Judged by [`crate::judge()`], held at every call
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outbound::OutboundRule;
 use crate::path::{GuestPath, PathGlob};
+use crate::process::ProcessRights;
 
 /// What the object grants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub enum Grant {
         filesystem: Vec<MountGrant>,
         /// Connections.
         outbound: Vec<OutboundRule>,
+        /// Executables of the platform.
+        #[serde(default)]
+        process: ProcessRights,
     },
     /// All that the manifest asks for, as far as the policies admit it.
     Requested {
@@ -99,6 +103,15 @@ impl Grant {
             Self::Requested { .. } => &[],
         }
     }
+
+    /// The executables and signals it lists.
+    #[must_use]
+    pub fn process(&self) -> Option<&ProcessRights> {
+        match self {
+            Self::Listed { process, .. } => Some(process),
+            Self::Requested { .. } => None,
+        }
+    }
 }
 
 impl Default for Grant {
@@ -107,6 +120,7 @@ impl Default for Grant {
         Self::Listed {
             filesystem: Vec::new(),
             outbound: Vec::new(),
+            process: ProcessRights::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::host::{HostName, HostPattern};
 use crate::limits::Limits;
 use crate::outbound::{HostRequest, OutboundRule, Reach};
 use crate::path::PathGlob;
+use crate::process::ProcessRights;
 use crate::reach::{Class, classify};
 use crate::request::Request;
 pub use mend::{Addition, Mend};
@@ -170,6 +171,15 @@ fn judge_request(
             Ask::Read(glob) => judge_files(&ask, glob, false, grant),
             Ask::Write(glob) => judge_files(&ask, glob, true, grant),
             Ask::Connect(host) => judge_connection(&ask, host, grant, ceilings),
+            Ask::Spawn(executable) => {
+                let starts = |rights: &ProcessRights| rights.starts(executable);
+                let addition = Addition::Spawn(executable.clone());
+                judge_process(&ask, starts, addition, grant, ceilings)
+            }
+            Ask::Signal => {
+                let signals = |rights: &ProcessRights| rights.signal;
+                judge_process(&ask, signals, Addition::Signal, grant, ceilings)
+            }
             // A variable that is not given is not there; components start without.
             _ => None,
         };
@@ -239,6 +249,25 @@ fn judge_connection(
     }
 }
 
+fn judge_process(
+    ask: &Ask,
+    allowed: impl Fn(&ProcessRights) -> bool,
+    addition: Addition,
+    grant: &Grant,
+    ceilings: &[Ceiling],
+) -> Option<Refusal> {
+    match grant {
+        Grant::Listed { process, .. } => {
+            (!allowed(process)).then(|| not_granted(ask, Some(Mend::Component(addition))))
+        }
+        Grant::Requested { .. } => {
+            let refuses = |ceiling: &&Ceiling| !allowed(&ceiling.allow.process);
+            let policy = &ceilings.iter().find(refuses)?.policy;
+            Some(above_ceiling(ask.to_string(), policy, addition))
+        }
+    }
+}
+
 /// What a person would have to write for this host: nothing else tells them before the first
 /// call that an address of their own network needs more than the default.
 fn likely_reach(host: &HostPattern) -> Reach {
@@ -268,13 +297,17 @@ fn not_granted(ask: &Ask, mend: Option<Mend>) -> Refusal {
 
 /// Whether anything is granted that needs a policy to admit it.
 fn wants_something(requests: &[Request], grant: &Grant) -> bool {
-    let connects = |request: &Request| !request.network.hosts.is_empty();
+    let asks = |request: &Request| {
+        let process = &request.process;
+        !request.network.hosts.is_empty() || !process.spawn.is_empty() || process.signal
+    };
     match grant {
         Grant::Listed {
             filesystem,
             outbound,
-        } => !filesystem.is_empty() || !outbound.is_empty(),
-        Grant::Requested { mounts } => !mounts.is_empty() || requests.iter().any(connects),
+            process,
+        } => !filesystem.is_empty() || !outbound.is_empty() || !process.is_empty(),
+        Grant::Requested { mounts } => !mounts.is_empty() || requests.iter().any(asks),
     }
 }
 
@@ -322,6 +355,26 @@ fn judge_grant(grant: &Grant, ceilings: &[Ceiling], refusals: &mut Vec<Refusal>)
                     Addition::Outbound(rule.clone()),
                 ));
             }
+        }
+        let Some(process) = grant.process() else {
+            continue;
+        };
+        let admitted = &ceiling.allow.process;
+        for executable in &process.spawn {
+            if !admitted.starts(executable) {
+                refusals.push(above_ceiling(
+                    format!("spawn {executable}"),
+                    &ceiling.policy,
+                    Addition::Spawn(executable.clone()),
+                ));
+            }
+        }
+        if process.signal && !admitted.signal {
+            refusals.push(above_ceiling(
+                "signal".to_owned(),
+                &ceiling.policy,
+                Addition::Signal,
+            ));
         }
     }
 }

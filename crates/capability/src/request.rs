@@ -35,7 +35,7 @@ pub struct Request {
     pub messaging: MessagingRequest,
     /// Other components.
     pub components: ComponentsRequest,
-    /// Processes of the node.
+    /// Executables of the platform.
     pub process: ProcessRequest,
 }
 
@@ -191,6 +191,12 @@ impl Request {
     pub fn connects(&self, destination: &Destination) -> bool {
         let hosts = &self.network.hosts;
         hosts.iter().any(|request| request.matches(destination))
+    }
+
+    /// Whether it asks to start this executable.
+    #[must_use]
+    pub fn spawns(&self, executable: &GuestPath) -> bool {
+        self.process.spawn.contains(executable)
     }
 
     /// Whether it asks for this environment variable.

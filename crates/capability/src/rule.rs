@@ -49,6 +49,8 @@ pub enum Rule {
     NotResolved,
     /// A method that is refused for every guest, or not among those the credential is for.
     MethodRefused,
+    /// The spawner could not be reached, or could not start it.
+    SpawnerFailed,
 }
 
 impl Rule {
@@ -79,6 +81,7 @@ impl Rule {
             Self::BlockedAddress => "BlockedAddress",
             Self::NotResolved => "NotResolved",
             Self::MethodRefused => "MethodRefused",
+            Self::SpawnerFailed => "SpawnerFailed",
         }
     }
 }

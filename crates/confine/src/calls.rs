@@ -26,6 +26,52 @@ pub(super) fn forbid(calls: &[libc::c_long], denied: SeccompAction) -> Result<()
     install(rules, SeccompAction::Allow, denied)
 }
 
+/// The same for a server that starts programs, and with every socket.
+pub(super) fn forbid_starter(denied: SeccompAction) -> Result<(), Error> {
+    let mut rules = whatever_arguments(NEVER);
+    // Becoming another program is what its children are for.
+    rules.remove(&libc::SYS_execve);
+    rules.insert(libc::SYS_socket, Vec::new());
+    install(rules, SeccompAction::Allow, denied)
+}
+
+/// Leaves a program itself: threads, but no other process, no socket, and nobody else's limits
+/// or life. What it may execute the rules for files say.
+pub(super) fn forbid_program(denied: SeccompAction) -> Result<(), Error> {
+    let mut rules = whatever_arguments(NEVER);
+    rules.extend(whatever_arguments(OF_OTHERS));
+    rules.remove(&libc::SYS_execve);
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let no_thread = SeccompCmpOp::MaskedEq(thread);
+    rules.insert(libc::SYS_clone, vec![when(0, no_thread, 0)?]);
+    // So that it dies with whoever started it.
+    let death = u64::from(libc::PR_SET_PDEATHSIG.unsigned_abs());
+    rules.insert(libc::SYS_prctl, vec![when(0, SeccompCmpOp::Eq, death)?]);
+    // Memory that is shared counts as nobody's.
+    let shared = u64::from((libc::MAP_SHARED | libc::MAP_ANONYMOUS).unsigned_abs());
+    let is_shared = SeccompCmpOp::MaskedEq(shared);
+    rules.insert(libc::SYS_mmap, vec![when(3, is_shared, shared)?]);
+    // Its number stays its own: it becomes the program, and nobody else's.
+    let itself = std::process::id();
+    let of_another = SeccompCmpOp::Ne;
+    rules.insert(libc::SYS_tgkill, vec![when(0, of_another, itself.into())?]);
+    rules.insert(libc::SYS_prlimit64, vec![when(0, SeccompCmpOp::Ne, 0)?]);
+    install(rules, SeccompAction::Allow, denied)?;
+    // Its flags are in memory, where no filter looks: libraries then take the older call.
+    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    install(
+        whatever_arguments(&[libc::SYS_clone3]),
+        SeccompAction::Allow,
+        missing,
+    )
+}
+
+/// Matches by the lower half of one argument.
+fn when(argument: u8, is: SeccompCmpOp, value: u64) -> Result<SeccompRule, Error> {
+    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is, value)?;
+    Ok(SeccompRule::new(vec![condition])?)
+}
+
 fn whatever_arguments(calls: &[libc::c_long]) -> Rules {
     calls.iter().map(|call| (*call, Vec::new())).collect()
 }
@@ -126,4 +172,34 @@ pub(super) const NEVER: &[libc::c_long] = &[
     libc::SYS_personality,
     libc::SYS_setuid,
     libc::SYS_setgid,
+];
+
+/// What a single program that computes does not need: other processes, sockets, memory that
+/// could be executed without a name, and what processes of one user share.
+const OF_OTHERS: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_fork,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_vfork,
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_memfd_create,
+    libc::SYS_memfd_secret,
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_process_madvise,
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_msgget,
+    libc::SYS_semget,
+    libc::SYS_mq_open,
 ];

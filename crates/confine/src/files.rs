@@ -34,7 +34,9 @@ pub enum Below<'a> {
 pub enum Rights {
     /// Read them and list their directories.
     Read,
-    /// That, and make, write, rename and remove files and directories: no devices, no
+    /// Read them, list their directories, and execute them.
+    Execute,
+    /// Read, and make, write, rename and remove files and directories: no devices, no
     /// sockets, no links, nothing to execute.
     Write,
 }
@@ -109,6 +111,7 @@ impl Rights {
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         match self {
             Self::Read => read,
+            Self::Execute => read | AccessFs::Execute,
             Self::Write => {
                 read | AccessFs::WriteFile
                     | AccessFs::Truncate

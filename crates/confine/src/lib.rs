@@ -3,13 +3,14 @@
 //! itself, before it starts a thread; nothing here can be undone by the process that
 //! called it.
 //!
-//! Called by the agent's worker and compiler and by the operator's inspector, which
+//! Called by the agent's worker, compiler and spawner and by the operator's inspector, which
 //! say what they still need. Knows nothing of what they do.
 
 mod calls;
 mod files;
 
 use std::io;
+use std::path::Path;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
@@ -53,6 +54,25 @@ pub struct Budget {
     pub nice: i32,
 }
 
+/// What a program that is not ours may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Memory of its own, in bytes: what it can write to.
+    pub memory: u64,
+    /// Address space, in bytes. Languages reserve far more than they use.
+    pub address_space: u64,
+    /// CPU time, in seconds.
+    pub cpu_seconds: u64,
+    /// The largest file it may write, in bytes. A pipe is none.
+    pub file_size: u64,
+    /// Descriptors at once.
+    pub open_files: u64,
+    /// Threads of its user at once.
+    pub threads: u64,
+    /// How much it gives way to other processes.
+    pub nice: i32,
+}
+
 /// Confines a pure computation: from descriptors that are open to descriptors that are open.
 ///
 /// # Errors
@@ -79,6 +99,44 @@ pub fn server(files: &[Access<'_>], connections: Connections) -> Result<Enforced
     drop_privileges()?;
     let enforced = files::restrict(files, connections)?;
     calls::forbid(calls::NEVER, denied())?;
+    Ok(enforced)
+}
+
+/// Confines a server that starts programs: it writes no file, and neither it nor what it starts
+/// has a socket but those that it holds already.
+///
+/// # Errors
+/// `Error`; the process has to end then.
+pub fn starter() -> Result<Enforced, Error> {
+    limit(Resource::Core, 0)?;
+    drop_privileges()?;
+    let everything = Access {
+        below: Below::Path(Path::new("/")),
+        rights: Rights::Execute,
+    };
+    let enforced = files::restrict(&[everything], Connections::Closed)?;
+    calls::forbid_starter(denied())?;
+    Ok(enforced)
+}
+
+/// Confines this process for a program that it is about to become: one process that reads
+/// `files` and its own descriptors, computes, and writes to these. It has no sockets, starts no
+/// other process and executes nothing but what `files` let it.
+///
+/// # Errors
+/// `Error`; the process has to end then.
+pub fn program(program: Program, files: &[Access<'_>]) -> Result<Enforced, Error> {
+    limit(Resource::Data, program.memory)?;
+    limit(Resource::As, program.address_space)?;
+    limit(Resource::Cpu, program.cpu_seconds)?;
+    limit(Resource::Nofile, program.open_files)?;
+    limit(Resource::Nproc, program.threads)?;
+    limit(Resource::Fsize, program.file_size)?;
+    limit(Resource::Core, 0)?;
+    rustix::process::nice(program.nice).map_err(refused("nice"))?;
+    drop_privileges()?;
+    let enforced = files::restrict(files, Connections::Closed)?;
+    calls::forbid_program(denied())?;
     Ok(enforced)
 }
 

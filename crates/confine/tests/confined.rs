@@ -19,8 +19,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 
-use confine::{Access, Below, Budget, Connections, Enforced, Rights};
-use rustix::fs::{Mode, OFlags, open, openat};
+use confine::{Access, Below, Budget, Connections, Enforced, Program, Rights};
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open, openat};
+use rustix::process::{Resource, getrlimit};
 
 /// What came of something that was tried: nothing, or why it failed.
 type Tried = Option<ErrorKind>;
@@ -184,4 +185,63 @@ fn a_computation_opens_nothing_on_any_kernel() {
         tried(File::open("/proc/self/status"))
     });
     assert_eq!(confined.join().unwrap(), CLOSED);
+}
+
+#[test]
+fn a_starter_starts_programs_and_has_no_socket_and_no_file_to_write() {
+    let confined = std::thread::spawn(|| {
+        let enforced = confine::starter().unwrap();
+        (
+            enforced,
+            tried(Command::new("/bin/true").status()),
+            tried(UdpSocket::bind("127.0.0.1:0")),
+            tried(UnixDatagram::unbound()),
+            tried(File::create(
+                Path::new(env!("CARGO_TARGET_TMPDIR")).join("starter"),
+            )),
+        )
+    });
+    let (enforced, started, internet, local, written) = confined.join().unwrap();
+    assert_eq!((started, internet, local), (None, CLOSED, CLOSED));
+    if enforced != Enforced::Not {
+        assert_eq!(written, CLOSED);
+    }
+}
+
+#[test]
+fn a_program_is_one_process_without_sockets() {
+    // Its limits are those of the whole process: as large as they are without it.
+    let most = |resource| getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let program = Program {
+        memory: most(Resource::Data),
+        address_space: most(Resource::As),
+        cpu_seconds: most(Resource::Cpu),
+        file_size: most(Resource::Fsize),
+        open_files: most(Resource::Nofile),
+        threads: most(Resource::Nproc),
+        nice: 0,
+    };
+    let confined = std::thread::spawn(move || {
+        let open = below("/bin/true", Rights::Execute);
+        let enforced = confine::program(program, &[open]).unwrap();
+        let thread = std::thread::Builder::new().spawn(|| 7);
+        (
+            enforced,
+            thread.map(|thread| thread.join().unwrap()).ok(),
+            [
+                tried(Command::new("/bin/true").status()),
+                tried(UdpSocket::bind("127.0.0.1:0")),
+                tried(UnixDatagram::unbound()),
+                tried(UnixDatagram::pair()),
+                tried(memfd_create("nameless", MemfdFlags::CLOEXEC)),
+            ],
+            tried(File::open(Path::new("/etc").join("passwd"))),
+        )
+    });
+    let (enforced, thread, closed, read) = confined.join().unwrap();
+    assert_eq!(thread, Some(7));
+    assert_eq!(closed, [CLOSED; 5]);
+    if enforced != Enforced::Not {
+        assert_eq!(read, CLOSED);
+    }
 }

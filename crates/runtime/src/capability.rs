@@ -7,3 +7,4 @@
 pub(crate) mod audit;
 pub(crate) mod filesystem;
 pub(crate) mod network;
+pub(crate) mod process;

@@ -8,10 +8,11 @@ use crate::call::{Account, Call};
 use crate::capability::audit::{Audit, Capability};
 use crate::capability::filesystem::Files;
 use crate::capability::network::{Credential, Network};
+use crate::capability::process::Processes;
 use crate::config::Config;
 use crate::cpu::{Metered, Turns};
 use crate::error::LoadError;
-use crate::guest::{Given, StoreLimits};
+use crate::guest::{Backings, Given, StoreLimits};
 use crate::http::exchange::{Incoming, Service, exchange};
 use crate::http::proxy::Proxy;
 use crate::http::{Body, answer};
@@ -83,8 +84,14 @@ impl Component {
         let network = Network::new(&node.uplink, &workload.effective, &audit, workload.replicas);
         let mounts = std::mem::take(&mut workload.mounts);
         let files = Files::new(&node.files, &workload.effective, &audit, mounts)?;
+        let processes = Processes::new(config.spawner.as_ref(), &workload.effective, &audit);
         let limits = StoreLimits::new(config);
-        let given = Given::new(workload, lines, audit, network, files, limits);
+        let backings = Backings {
+            network,
+            files,
+            processes,
+        };
+        let given = Given::new(workload, lines, audit, backings, limits);
         let service = Service {
             proxy: Arc::new(proxy),
             given: Arc::new(given),

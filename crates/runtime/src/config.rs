@@ -53,6 +53,8 @@ pub struct Config {
     pub max_duration: Duration,
     /// Name servers, roots of trust and limits of connections that guests open.
     pub network: crate::capability::network::Settings,
+    /// Who starts executables for guests. None: nobody, and what imports them is refused.
+    pub spawner: Option<crate::Spawner>,
     /// Limits of connections.
     pub serve: crate::serve::Settings,
 }
@@ -85,6 +87,7 @@ impl Config {
             body_idle: Duration::from_secs(30),
             max_duration: Duration::from_secs(15 * 60),
             network: crate::capability::network::Settings::default(),
+            spawner: None,
             serve: crate::serve::Settings::default(),
         }
     }

@@ -9,6 +9,7 @@ use crate::capability::audit::{Audit, Capability};
 use crate::capability::filesystem::{Files, FilesView, Salt};
 use crate::capability::network::sockets::{self, Made};
 use crate::capability::network::{Credential, Network};
+use crate::capability::process::Processes;
 use crate::config::Config;
 use crate::error::LoadError;
 use crate::http::outgoing::Hooks;
@@ -41,8 +42,15 @@ pub(crate) struct Delivered {
     values: Values,
     config: Variables,
     pub(crate) credentials: Vec<Credential>,
+    backings: Backings,
+}
+
+/// What stands behind a component's capabilities.
+#[derive(Debug)]
+pub(crate) struct Backings {
     pub(crate) network: Arc<Network>,
-    files: Arc<Files>,
+    pub(crate) files: Arc<Files>,
+    pub(crate) processes: Arc<Processes>,
 }
 
 /// The part of `Config` that is set on every store.
@@ -78,14 +86,13 @@ impl Given {
         mut workload: Workload,
         lines: Arc<Lines>,
         audit: Arc<Audit>,
-        network: Arc<Network>,
-        files: Arc<Files>,
+        backings: Backings,
         limits: StoreLimits,
     ) -> Given {
         let values = std::mem::take(&mut workload.values);
         let credentials = std::mem::take(&mut workload.credentials);
         let effective = std::mem::take(&mut workload.effective);
-        let delivered = Delivered::new(&audit, network, files, effective, values, credentials);
+        let delivered = Delivered::new(&audit, backings, effective, values, credentials);
         Given {
             workload,
             lines,
@@ -104,9 +111,12 @@ impl Given {
         credentials: Vec<Credential>,
     ) -> Result<(), LoadError> {
         let present = self.delivered();
-        let files = present.files.renewed(&effective, mounts)?;
-        let network = present.network.with_rights(&effective);
-        let new = Delivered::new(&self.audit, network, files, effective, values, credentials);
+        let backings = Backings {
+            files: present.backings.files.renewed(&effective, mounts)?,
+            network: present.backings.network.with_rights(&effective),
+            processes: present.backings.processes.with_rights(&effective),
+        };
+        let new = Delivered::new(&self.audit, backings, effective, values, credentials);
         *self
             .delivered
             .write()
@@ -126,7 +136,7 @@ impl Given {
 
     /// Its way out as it is now.
     pub(crate) fn network(&self) -> Arc<Network> {
-        Arc::clone(&self.delivered().network)
+        Arc::clone(self.delivered().network())
     }
 }
 
@@ -134,8 +144,7 @@ impl Delivered {
     /// Withholds the variables that the manifest did not ask for, and says so.
     fn new(
         audit: &Audit,
-        network: Arc<Network>,
-        files: Arc<Files>,
+        backings: Backings,
         effective: Arc<Effective>,
         mut values: Values,
         credentials: Vec<Credential>,
@@ -151,9 +160,12 @@ impl Delivered {
             config: Variables(values.config.clone().into_iter().collect()),
             values,
             credentials,
-            network,
-            files,
+            backings,
         }
+    }
+
+    pub(crate) fn network(&self) -> &Arc<Network> {
+        &self.backings.network
     }
 }
 
@@ -214,7 +226,12 @@ impl Guest {
 
     /// This store's way out.
     pub(crate) fn network(&mut self) -> &Arc<Network> {
-        &self.delivered().network
+        self.delivered().network()
+    }
+
+    /// What this store may start.
+    pub(crate) fn processes(&mut self) -> &Arc<Processes> {
+        &self.delivered().backings.processes
     }
 
     /// The sockets it has made.
@@ -234,7 +251,7 @@ impl Guest {
         } = self;
         let delivered = delivered.get_or_insert_with(|| given.delivered());
         FilesView {
-            files: &delivered.files,
+            files: &delivered.backings.files,
             call,
             table,
             salt,
@@ -265,7 +282,7 @@ fn wasi(given: &Given, delivered: &Delivered, trigger: Option<&Arc<str>>) -> Was
         .stdout(given.lines.stream(Stream::Stdout, trigger))
         .stderr(given.lines.stream(Stream::Stderr, trigger))
         .max_random_size(given.limits.random_size);
-    sockets::allow(&mut builder, &delivered.network, trigger);
+    sockets::allow(&mut builder, delivered.network(), trigger);
     for (name, value) in &values.env {
         builder.env(name, value);
     }

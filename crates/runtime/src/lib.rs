@@ -30,6 +30,7 @@ pub use crate::capability::audit::{
     AuditLevel, AuditRecord, AuditRecords, AuditSink, Capability, Uses,
 };
 pub use crate::capability::network::{Credential, InvalidCredential, Settings as NetworkSettings};
+pub use crate::capability::process::{Exit, NotStarted, ProcessOrder, Signal, Spawner};
 pub use code::Code;
 pub use component::{Component, ProbeFailure};
 pub use config::Config;

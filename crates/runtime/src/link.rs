@@ -6,9 +6,11 @@
 
 use crate::capability::filesystem;
 use crate::capability::network::sockets;
+use crate::capability::process;
 use crate::engine::EngineClass;
 use crate::error::LoadError;
 use crate::guest::Guest;
+use crate::workload::Workload;
 use capability::Values;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
@@ -17,10 +19,18 @@ use wasmtime_wasi_config::WasiConfig;
 
 /// Interfaces with something behind them, by the start of their name, and what to write to
 /// get them.
-const GRANTABLE: [(&str, &str); 1] = [(
-    "wasi:config/",
-    "grant values in spec.config, or build the component without it",
-)];
+const GRANTABLE: [(&str, &str); 2] = [
+    (
+        "wasi:config/",
+        "grant values in spec.config, or build the component without it",
+    ),
+    (
+        process::INTERFACE,
+        "grant executables in spec.capabilities.process.spawn, or build the component without it",
+    ),
+];
+/// Granted, and there is nobody to do it.
+const NO_SPAWNER: &str = "this node has no spawner: start the agent with --spawner-executable (agent.spawner of the chart), or build the component without it";
 const NOT_GRANTABLE: &str = "nothing can grant it here; build the component without it";
 
 /// Links one component.
@@ -28,8 +38,11 @@ pub(crate) fn link(
     engine: &Engine,
     class: EngineClass,
     component: &Component,
-    values: &Values,
+    workload: &Workload,
+    has_spawner: bool,
 ) -> Result<InstancePre<Guest>, LoadError> {
+    let values = &workload.values;
+    let spawns = !workload.effective.executables().is_empty();
     let mut linker = Linker::new(engine);
     basics(&mut linker).map_err(LoadError::Link)?;
     if class == EngineClass::P3 {
@@ -41,7 +54,10 @@ pub(crate) fn link(
         })
         .map_err(LoadError::Link)?;
     }
-    refuse_ungranted(engine, component, values)?;
+    if spawns && has_spawner {
+        process::link(&mut linker).map_err(LoadError::Link)?;
+    }
+    refuse_ungranted(engine, component, values, spawns, has_spawner)?;
     linker.instantiate_pre(component).map_err(LoadError::Link)
 }
 
@@ -86,10 +102,13 @@ fn refuse_ungranted(
     engine: &Engine,
     component: &Component,
     values: &Values,
+    spawns: bool,
+    has_spawner: bool,
 ) -> Result<(), LoadError> {
     let ty = component.component_type();
     for (name, import) in ty.imports(engine) {
-        let granted = name.starts_with("wasi:config/") && !values.config.is_empty();
+        let granted = (name.starts_with("wasi:config/") && !values.config.is_empty())
+            || (name.starts_with(process::INTERFACE) && spawns && has_spawner);
         // Types and resources alone ask for nothing.
         if granted || is_basic(name) || matches!(import.ty, ComponentItem::Type(_)) {
             continue;
@@ -99,7 +118,11 @@ fn refuse_ungranted(
             .find(|(prefix, _)| name.starts_with(prefix));
         return Err(LoadError::ImportNotGranted {
             import: name.to_owned(),
-            mend: mend.map_or(NOT_GRANTABLE, |(_, mend)| mend),
+            mend: match mend {
+                Some((process::INTERFACE, _)) if spawns => NO_SPAWNER,
+                Some((_, mend)) => mend,
+                None => NOT_GRANTABLE,
+            },
         });
     }
     Ok(())

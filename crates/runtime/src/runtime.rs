@@ -112,7 +112,13 @@ impl Runtime {
             });
         }
         let component = code.map(engine).map_err(LoadError::Incompatible)?;
-        let instance = link(engine, class, &component, &workload.values)?;
+        let instance = link(
+            engine,
+            class,
+            &component,
+            &workload,
+            self.config.spawner.is_some(),
+        )?;
         let no_handler = |_: wasmtime::Error| LoadError::NoHandler {
             class: class.name(),
         };

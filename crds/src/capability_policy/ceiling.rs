@@ -53,6 +53,7 @@ impl Allow {
                 .collect(),
             host_paths: grant::readable(&self.host_paths),
             outbound: places.filter_map(AllowOutbound::rule).collect(),
+            process: self.process.rights(),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     OnIncrease, PerCallCeiling, PerReplicaCeiling, Totals, VolumeKind,
 };
 use crate::bound;
-use crate::component::validate::outbound;
+use crate::component::validate::{outbound, process};
 use crate::problem::{Problem, Problems};
 use crate::trust_policy::PolicyMode;
 
@@ -42,7 +42,9 @@ fn allow(problems: &mut Problems, allow: &Allow) {
         volumes,
         host_paths,
         network: AllowNetwork { outbound: places },
+        process,
     } = allow;
+    process::check(problems, "spec.allow.process", process);
     problems.entries("spec.allow.volumes", volumes.len(), VolumeKind::COUNT);
     for (index, kind) in volumes.iter().enumerate() {
         let field = format!("spec.allow.volumes[{index}]");

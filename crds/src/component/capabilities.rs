@@ -1,5 +1,5 @@
-//! What a component is granted: which paths of its volumes, and which places in the
-//! network. Absent means nothing.
+//! What a component is granted: which paths of its volumes, which places in the network and
+//! which executables. Absent means nothing.
 //!
 //! The user's part of effective = request ∩ grant ∩ ceiling, as written; what it amounts
 //! to is for the crate `capability`, which `grant` converts to.
@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::outbound::OutboundGrant;
+use super::process::Processes;
 use crate::{bound, schema};
 
 /// What a component is granted.
@@ -17,7 +18,9 @@ use crate::{bound, schema};
     validation = Rule::new("self.grant != 'Requested' || !has(self.network) || !has(self.network.outbound) || size(self.network.outbound) == 0")
         .message("grant: Requested already grants every host that the signed manifest asks for; remove network.outbound, or write grant: Listed"),
     validation = Rule::new("self.grant != 'Requested' || !has(self.filesystem) || self.filesystem.all(m, (!has(m.read) || size(m.read) == 0) && (!has(m.write) || size(m.write) == 0))")
-        .message("grant: Requested already grants every path that the signed manifest asks for; remove read and write from filesystem, or write grant: Listed")
+        .message("grant: Requested already grants every path that the signed manifest asks for; remove read and write from filesystem, or write grant: Listed"),
+    validation = Rule::new("self.grant != 'Requested' || !has(self.process)")
+        .message("grant: Requested already grants every executable that the signed manifest asks for; remove process, or write grant: Listed")
 )]
 pub struct Capabilities {
     /// Whether the lists below are the grant, or all that the signed manifest asks for,
@@ -36,6 +39,9 @@ pub struct Capabilities {
     /// What the component may reach in the network.
     #[serde(default, skip_serializing_if = "schema::is_default")]
     pub network: NetworkGrants,
+    /// Which executables of the platform the component may start.
+    #[serde(default, skip_serializing_if = "schema::is_default")]
+    pub process: Processes,
 }
 
 /// Where one volume appears to the component, and what it may do there. Paths are the
@@ -83,7 +89,7 @@ pub struct NetworkGrants {
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display,
 )]
 pub enum GrantMode {
-    /// What `filesystem` and `network` list.
+    /// What `filesystem`, `network` and `process` list.
     #[default]
     Listed,
     /// All that the signed manifest asks for, under the capability policies' ceiling.

@@ -42,6 +42,7 @@ impl Capabilities {
                     .iter()
                     .filter_map(OutboundGrant::rule)
                     .collect(),
+                process: self.process.rights(),
             },
             GrantMode::Requested => Grant::Requested {
                 mounts: mounts.map(|(point, _)| point).collect(),

@@ -10,6 +10,7 @@ mod environment;
 pub(crate) mod outbound;
 mod peers;
 mod placement;
+pub(crate) mod process;
 mod volumes;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

@@ -1,4 +1,4 @@
-//! Worker and compiler as processes of their own, which come to control over its sockets.
+//! Worker, compiler and spawner as processes of their own, which come to control over its sockets.
 //! Called by the binary.
 
 use std::path::Path;
@@ -12,9 +12,10 @@ use crate::config::Program;
 use crate::control::worker_link;
 use crate::message::{CompileOrder, Compiled, Envelope, ToWorker};
 use crate::sandbox::VolumesAbove;
+use crate::spawner::{self, Spawns};
 use crate::transport::Link;
 use crate::transport::socket::{self, TransportError};
-use crate::{compiler, worker};
+use crate::{compiler, sandbox, worker};
 
 /// A worker whose control has come, and said what it has to know before it is confined.
 #[derive(Debug)]
@@ -91,6 +92,33 @@ pub async fn run_compiler(run_dir: &Path, program: Program, once: bool, leave: C
             break;
         }
     }
+}
+
+/// The spawner as a process of its own: connects to control, gives up what it does not need, and
+/// starts what the worker orders. Ends with the worker, to be started again: the connection was
+/// the only one that it could ever have.
+///
+/// # Errors
+/// When it cannot be confined.
+pub async fn run_spawner(
+    run_dir: &Path,
+    launcher: Program,
+    spawns: Spawns,
+    leave: CancellationToken,
+) -> Result<(), Error> {
+    let path = worker_link::spawner_socket(run_dir);
+    let Some(stream) = leave.run_until_cancelled(reach(&path)).await else {
+        return Ok(());
+    };
+    // Before any thread exists, so that none is left out.
+    let enforced = sandbox::confine_spawner()?;
+    if enforced == confine::Enforced::Not {
+        tracing::error!("this kernel has no Landlock: the spawner starts nothing");
+    }
+    let (link, pump) = socket::link(stream);
+    tokio::spawn(pumped(pump));
+    spawner::serve(link, launcher, spawns).await;
+    Ok(())
 }
 
 /// Connects to control, which may not be up yet.

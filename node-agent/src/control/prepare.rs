@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use artifact::trust::Scope;
 use artifact::{Digest, ImageReference, Refusal, VerifiedComponent};
-use capability::{Effective, Request};
+use capability::{Effective, GuestPath, Request};
 use crds::Reason;
 use crds::revision::{ComponentIdentity, RevisionDocument};
 use runtime::EngineClass;
@@ -41,6 +41,8 @@ const START_TIMEOUT_SECONDS: u32 = 10;
 pub struct Preparer<S: ?Sized> {
     node: String,
     p3: bool,
+    /// What the spawner starts; none without a spawner.
+    executables: Option<Vec<GuestPath>>,
     source: Arc<S>,
     cache: Arc<Cache>,
     volumes: Arc<Volumes>,
@@ -139,6 +141,14 @@ pub enum PrepareError {
         "the component needs WASI 0.3, which this node does not run: start the agent with --p3, or build the component for WASI 0.2"
     )]
     P3Off,
+    /// It may start what this node does not.
+    #[error(
+        "the component may start {executable}, and this node does not: name it with --spawner-executable of the agent (agent.spawner.executables of the chart), or take it out of spec.capabilities.process"
+    )]
+    Executable {
+        /// The first one.
+        executable: GuestPath,
+    },
     /// It does not compile.
     #[error("{}", .0.message)]
     Compile(Refused),
@@ -160,7 +170,7 @@ impl PrepareError {
             Self::NotAdmitted(refusal) => refusal.reason(),
             Self::Volume(VolumeError::NoSpace { .. }) => Reason::NoSpace,
             Self::Volume(_) => Reason::VolumeUnavailable,
-            Self::P3Off => Reason::FeatureMissing,
+            Self::P3Off | Self::Executable { .. } => Reason::FeatureMissing,
             Self::Compile(refused) => refused.reason,
             Self::Cache(CacheError::NoSpace { .. }) => Reason::NoSpace,
             Self::Cache(_) => Reason::CacheDamaged,
@@ -205,6 +215,7 @@ impl<S: Source + ?Sized> Preparer<S> {
     pub fn new(
         node: String,
         p3: bool,
+        executables: Option<Vec<GuestPath>>,
         source: Arc<S>,
         cache: Arc<Cache>,
         volumes: Arc<Volumes>,
@@ -213,6 +224,7 @@ impl<S: Source + ?Sized> Preparer<S> {
         Self {
             node,
             p3,
+            executables,
             source,
             cache,
             volumes,
@@ -220,6 +232,19 @@ impl<S: Source + ?Sized> Preparer<S> {
             node_permits: Semaphore::new(AT_ONCE),
             namespace_permits: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Whether this node starts executables of the platform.
+    pub fn has_spawner(&self) -> bool {
+        self.executables.is_some()
+    }
+
+    /// The first executable that the component may start and this node does not: a ceiling that
+    /// no object of the API server raises.
+    fn unknown_executable(&self, effective: &Effective) -> Option<GuestPath> {
+        let known = self.executables.as_deref().unwrap_or_default();
+        let mut granted = effective.executables().into_iter();
+        granted.find(|path| !known.contains(path)).cloned()
     }
 
     /// The name of this node.
@@ -267,6 +292,9 @@ impl<S: Source + ?Sized> Preparer<S> {
         let document = Arc::new(offered.document);
         // The ceilings of today, also for what is admitted by those of another day.
         let effective = validate::effective(&document, requests(&component), ceilings);
+        if let Some(executable) = self.unknown_executable(&effective) {
+            return Err(PrepareError::Executable { executable });
+        }
         let provided = self.provide(&document, effective.clone(), None).await?;
         let Provided {
             provision,

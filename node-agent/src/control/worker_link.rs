@@ -1,8 +1,9 @@
-//! Where worker and compiler come to control: a unix socket each, in the memory-backed
+//! Where worker, compiler and spawner come to control: a unix socket each, in the memory-backed
 //! directory. One conversation at a time per socket; the next process waits until the one
 //! before is gone. Knows nothing of what is said.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,11 @@ pub fn worker_socket(run_dir: &Path) -> PathBuf {
 /// without the other.
 pub fn compiler_socket(run_dir: &Path) -> PathBuf {
     run_dir.join("compiler").join("control.sock")
+}
+
+/// The socket of the spawner, likewise.
+pub fn spawner_socket(run_dir: &Path) -> PathBuf {
+    run_dir.join("spawner").join("control.sock")
 }
 
 /// Who may connect.
@@ -94,6 +100,34 @@ pub async fn accept<Out, In>(
         }
         if let Err(error) = pump.await {
             tracing::warn!(%error, "a process of this agent is gone");
+        }
+    }
+}
+
+/// Accepts one spawner after the other and hands its connection over as it is: who speaks with
+/// it is the worker, until nobody takes connections.
+pub async fn accept_spawners(
+    listener: UnixListener,
+    peers: Peers,
+    connections: mpsc::Sender<OwnedFd>,
+) {
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = connections.closed() => return,
+        };
+        let stream = accepted.and_then(|(stream, _)| peers.admit(stream));
+        match stream.and_then(UnixStream::into_std) {
+            Ok(stream) => {
+                if connections.send(stream.into()).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a spawner could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }

@@ -18,4 +18,5 @@ mod laws;
 mod processes;
 mod rig;
 mod slots;
+mod spawner;
 mod transport;

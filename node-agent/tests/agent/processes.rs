@@ -88,6 +88,7 @@ impl ProcessNode {
 
         let (worker_links, workers) = mpsc::channel(1);
         let (compiler_links, compilers) = mpsc::channel(1);
+        let (_no_spawner, spawners) = mpsc::channel(1);
         let socket = worker_link::worker_socket(run_dir.path());
         let socket = worker_link::bind(&socket, Peers::Own).unwrap();
         tokio::spawn(worker_link::accept(socket, Peers::Own, worker_links));
@@ -113,6 +114,7 @@ impl ProcessNode {
         let preparer = Preparer::new(
             "node".into(),
             false,
+            None,
             source,
             Arc::new(cache),
             Arc::clone(&volumes),
@@ -127,6 +129,7 @@ impl ProcessNode {
             trust_changes,
             blocked,
             workers,
+            spawners,
             questions,
             preparer: Arc::new(preparer),
             documents: Store::new(documents),

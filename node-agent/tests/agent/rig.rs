@@ -155,6 +155,7 @@ pub(crate) fn placement(port: u16, revisions: Vec<DesiredRevision>) -> Desired {
 
 pub(crate) fn config(state_dir: &Path) -> Config {
     Config {
+        spawner: None,
         node_name: "node".to_owned(),
         listen_address: Ipv4Addr::LOCALHOST.into(),
         state_dir: state_dir.to_owned(),
@@ -410,11 +411,15 @@ impl Sink for Told {
 
 impl LocalNode {
     pub(crate) fn start(state_dir: &Path, desired: Desired, shelf: Arc<Shelf>) -> Self {
+        Self::start_with(config(state_dir), desired, shelf)
+    }
+
+    pub(crate) fn start_with(config: Config, desired: Desired, shelf: Arc<Shelf>) -> Self {
         let told = Told::new();
         let (desired, receiver) = watch::channel(desired);
         let stop = CancellationToken::new();
         let task = tokio::spawn(node_agent::run_local(
-            config(state_dir),
+            config,
             receiver,
             Arc::clone(&shelf) as Arc<dyn Source>,
             Arc::new(told.clone()),

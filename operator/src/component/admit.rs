@@ -96,7 +96,7 @@ pub fn admit(observed: &Observed, validated: &Validated) -> Admission {
     };
     let refusals = case.judge(&case.requests, &policies.ceilings());
     let blocked = facts
-        .and_then(|facts| unfit(validated, facts))
+        .and_then(|facts| unfit(validated, facts, &case.requests))
         .or_else(|| refused(&refusals))
         .or(full)
         .or_else(|| second.find_map(|policy| case.held_by(policy, validated)));
@@ -234,8 +234,8 @@ fn is_admitted(document: &RevisionDocument, policies: &Policies) -> bool {
     judge(requests, &grant, &ceilings, &document.limits).is_empty()
 }
 
-fn unfit(validated: &Validated, facts: &Facts) -> Option<Blocked> {
-    let error = resolve::fits(validated, facts).err()?;
+fn unfit(validated: &Validated, facts: &Facts, requests: &[Request]) -> Option<Blocked> {
+    let error = resolve::fits(validated, facts, requests).err()?;
     Some(Blocked {
         reason: error.reason(),
         message: error.to_string(),

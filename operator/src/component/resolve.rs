@@ -8,6 +8,7 @@
 use artifact::component::{Facts, World};
 use artifact::trust::{Policy, Scope, Trust, admits_contact};
 use artifact::{Digest, ImageReference, Parcel, Refusal, VerifiedComponent};
+use capability::Request;
 use crds::Reason;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -62,6 +63,15 @@ const ALWAYS_LINKED: [&str; 7] = [
     "wasi:sockets/",
     "wasi:http/",
 ];
+
+/// Interfaces with something behind them, by the start of their name: they link only when
+/// something is granted.
+const CONFIG: &str = "wasi:config/";
+const PROCESS: &str = "lighterman:ext-process/";
+
+fn needs_process(request: &Request) -> bool {
+    !request.process.spawn.is_empty() && !request.process.optional
+}
 
 /// Resolves, pulls and verifies `image`. Tries `credentials` in their order and
 /// goes on to the next when the registry refuses one.
@@ -157,18 +167,27 @@ pub fn verify(
 ///
 /// # Errors
 /// `ImportNotGranted` or `ExportMissing`.
-pub fn fits(validated: &Validated, facts: &Facts) -> Result<(), ResolveError> {
+pub fn fits(
+    validated: &Validated,
+    facts: &Facts,
+    requests: &[Request],
+) -> Result<(), ResolveError> {
     for import in &facts.imports {
-        let granted = if import.starts_with("wasi:config/") {
+        let granted = if import.starts_with(CONFIG) {
             !validated.config.is_empty()
+        } else if import.starts_with(PROCESS) {
+            // What it asks for and is not granted is refused with the YAML that grants it.
+            !validated.capabilities.process.spawn.is_empty() || requests.iter().any(needs_process)
         } else {
             ALWAYS_LINKED
                 .iter()
                 .any(|interface| import.starts_with(interface))
         };
         if !granted {
-            let mend = if import.starts_with("wasi:config/") {
+            let mend = if import.starts_with(CONFIG) {
                 "give it values in spec.config"
+            } else if import.starts_with(PROCESS) {
+                "name its executables in spec.capabilities.process.spawn"
             } else {
                 "this version has no grant for it; build the component without this import"
             };

@@ -10,8 +10,8 @@ use std::time::Duration;
 use artifact::ImageReference;
 use capability::Limits;
 use crds::component::{
-    AuditLevel, Capabilities, EnvFromSource, EnvVar, Health, PlacementMode, Problem, Rollout,
-    ServiceSpec, Trigger, Volume, WhenUnsatisfiable, problems,
+    AuditLevel, Capabilities, EnvFromSource, EnvVar, Health, PlacementMode, Problem, Processes,
+    Rollout, ServiceSpec, Trigger, Volume, WhenUnsatisfiable, problems,
 };
 use crds::wasm_node::feature;
 use crds::{WasmComponent, WasmComponentSpec};
@@ -175,7 +175,12 @@ fn constraints(component: &WasmComponent) -> Vec<Constraint> {
 fn features(spec: &WasmComponentSpec) -> BTreeSet<String> {
     let http = spec.triggers.iter().any(|trigger| trigger.http.is_some());
     let capable = spec.capabilities != Capabilities::default() || !spec.volumes.is_empty();
-    let needed = [(http, feature::HTTP), (capable, feature::CAPABILITIES)];
+    let starts = spec.capabilities.process != Processes::default();
+    let needed = [
+        (http, feature::HTTP),
+        (capable, feature::CAPABILITIES),
+        (starts, feature::PROCESS),
+    ];
     let needed = needed.into_iter().filter(|(needed, _)| *needed);
     needed.map(|(_, name)| name.to_owned()).collect()
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use capability::Bytes;
+use crds::wasm_node::feature;
 use k8s_openapi::api::core::v1::Taint;
 
 /// Nodes named behind each reason; the rest is counted.
@@ -35,7 +36,7 @@ pub enum Refusal {
         /// The taint, as `key=value:effect`.
         taint: String,
     },
-    /// The agent cannot do what the component needs: it is of another version.
+    /// The agent cannot do what the component needs: it is of another version, or was not told to.
     Feature {
         /// What it lacks.
         feature: String,
@@ -85,6 +86,10 @@ impl fmt::Display for Refusal {
                 write!(f, "not as nodeAffinity requires: {requirement}")
             }
             Self::Taint { taint } => write!(f, "with the taint {taint}, which is not tolerated"),
+            Self::Feature { feature } if feature == feature::PROCESS => write!(
+                f,
+                "without a spawner, which the component's executables need (agent.spawner of the chart)"
+            ),
             Self::Feature { feature } => {
                 write!(f, "with an agent that does not know {feature}")
             }

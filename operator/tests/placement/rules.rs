@@ -306,4 +306,10 @@ fn a_component_leaves_an_agent_that_cannot_run_it_and_stays_with_one_that_says_n
         "with an agent that does not know p3"
     );
     assert_eq!(demand.evicts(&node(None)), None);
+    let starts = Demand {
+        features: BTreeSet::from(["process".to_owned()]),
+        ..plain(1)
+    };
+    let refused = starts.evicts(&node(Some(&["http"]))).unwrap().to_string();
+    assert!(refused.contains("agent.spawner of the chart"), "{refused}");
 }

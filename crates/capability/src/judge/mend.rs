@@ -3,6 +3,7 @@
 use super::snippet;
 use crate::grant::{MountGrant, VolumeSource};
 use crate::outbound::OutboundRule;
+use crate::path::GuestPath;
 
 /// What to add, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub enum Addition {
     },
     /// A kind of volume, and for `hostPath` the directory.
     Volume(VolumeSource),
+    /// An executable of the platform.
+    Spawn(GuestPath),
+    /// Signals to what was started.
+    Signal,
     /// A limit, by its path from `resources`.
     Limit {
         /// Path of the field.

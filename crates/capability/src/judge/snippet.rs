@@ -25,9 +25,10 @@ pub(super) fn component(additions: &[&Addition]) -> String {
         Addition::Outbound(rule) => Some(connection(rule)),
         _ => None,
     }));
+    let process = process(additions);
     let mut yaml = String::new();
     let listed = mounts.iter().any(|(_, _, listed)| !listed);
-    if !mounts.is_empty() || !outbound.is_empty() {
+    if !mounts.is_empty() || !outbound.is_empty() || process.is_some() {
         line(&mut yaml, 1, "capabilities:");
     }
     if listed {
@@ -45,6 +46,9 @@ pub(super) fn component(additions: &[&Addition]) -> String {
         for entry in &outbound {
             line(&mut yaml, 3, entry);
         }
+    }
+    if let Some(process) = &process {
+        line(&mut yaml, 2, process);
     }
     if mounts.iter().any(|(_, new_volume, _)| *new_volume) {
         line(&mut yaml, 1, "volumes:");
@@ -78,8 +82,14 @@ pub(super) fn policy(additions: &[&Addition]) -> String {
                 line(&mut yaml, 3, "outbound:");
                 line(&mut yaml, 3, &connection(rule));
             }
-            Addition::Mount { .. } | Addition::Limit { .. } => {}
+            Addition::Mount { .. }
+            | Addition::Limit { .. }
+            | Addition::Spawn(_)
+            | Addition::Signal => {}
         }
+    }
+    if let Some(process) = process(additions) {
+        line(&mut yaml, 2, &process);
     }
     yaml
 }
@@ -224,6 +234,23 @@ fn mount_entry(grant: &MountGrant, listed: bool) -> String {
     }
     entry.push('}');
     entry
+}
+
+/// The field `process` with all that is to be added to it.
+fn process(additions: &[&Addition]) -> Option<String> {
+    let executables = unique(additions.iter().filter_map(|addition| match addition {
+        Addition::Spawn(executable) => Some(quoted_if_needed(executable.as_str())),
+        _ => None,
+    }));
+    let signal = additions
+        .iter()
+        .any(|addition| matches!(addition, Addition::Signal));
+    let spawn = (!executables.is_empty()).then(|| format!("spawn: [{}]", executables.join(", ")));
+    let members: Vec<String> = spawn
+        .into_iter()
+        .chain(signal.then(|| "signal: true".to_owned()))
+        .collect();
+    (!members.is_empty()).then(|| format!("process: {{{}}}", members.join(", ")))
 }
 
 fn connection(rule: &OutboundRule) -> String {

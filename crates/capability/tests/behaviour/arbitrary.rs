@@ -3,7 +3,7 @@
 use capability::grant::{MountGrant, MountPoint, VolumeKind, VolumeSource};
 use capability::{
     Allow, Ceiling, Destination, Effective, Grant, GuestPath, HostPattern, HostRequest,
-    OutboundRule, PathGlob, Ports, Protocol, Reach, Request,
+    OutboundRule, PathGlob, Ports, ProcessRights, Protocol, Reach, Request,
 };
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -105,16 +105,29 @@ pub(crate) fn few<T: std::fmt::Debug>(
     prop::collection::vec(of, 0..4)
 }
 
+pub(crate) const EXECUTABLES: [&str; 3] = ["/t/a", "/t/b", "/t/a/b"];
+
+pub(crate) fn any_process() -> impl Strategy<Value = ProcessRights> {
+    let executables = subsequence(EXECUTABLES.to_vec(), 0..=3);
+    (executables, any::<bool>()).prop_map(|(executables, signal)| ProcessRights {
+        spawn: executables.into_iter().map(path).collect(),
+        signal,
+    })
+}
+
 pub(crate) fn any_request() -> impl Strategy<Value = Request> {
     let optional = (any::<bool>(), any::<bool>());
-    (few(any_glob()), few(any_glob()), few(any_entry()), optional).prop_map(
-        |(read, write, hosts, (files, connections))| {
+    let lists = (few(any_glob()), few(any_glob()), few(any_entry()));
+    (lists, optional, any_process()).prop_map(
+        |((read, write, hosts), (files, connections), process)| {
             let mut request = Request::default();
             request.filesystem.read = read;
             request.filesystem.write = write;
             request.filesystem.optional = files;
             request.network.hosts = hosts;
             request.network.optional = connections;
+            request.process.spawn = process.spawn;
+            request.process.signal = process.signal;
             request
         },
     )
@@ -145,8 +158,14 @@ pub(crate) fn any_grant() -> impl Strategy<Value = Grant> {
             .collect::<Vec<_>>()
     });
     let lists = prop::collection::vec((few(any_glob()), few(any_glob())), 3);
-    (entries, lists, few(any_rule()), any::<bool>()).prop_map(
-        |(mounts, lists, outbound, listed)| match listed {
+    (
+        entries,
+        lists,
+        few(any_rule()),
+        any_process(),
+        any::<bool>(),
+    )
+        .prop_map(|(mounts, lists, outbound, process, listed)| match listed {
             false => Grant::Requested { mounts },
             true => Grant::Listed {
                 filesystem: mounts
@@ -155,9 +174,9 @@ pub(crate) fn any_grant() -> impl Strategy<Value = Grant> {
                     .map(|(mount, (read, write))| MountGrant { mount, read, write })
                     .collect(),
                 outbound,
+                process,
             },
-        },
-    )
+        })
 }
 
 pub(crate) fn any_ceiling() -> impl Strategy<Value = Ceiling> {
@@ -172,14 +191,16 @@ pub(crate) fn any_ceiling() -> impl Strategy<Value = Ceiling> {
         subsequence(kinds, 1..=4),
         host_paths,
         few(any_rule()),
+        any_process(),
         "[a-c]",
     )
-        .prop_map(|(volumes, host_paths, outbound, policy)| Ceiling {
+        .prop_map(|(volumes, host_paths, outbound, process, policy)| Ceiling {
             policy,
             allow: Allow {
                 volumes: volumes.into_iter().collect(),
                 host_paths: host_paths.into_iter().map(glob).collect(),
                 outbound,
+                process,
             },
             ..Ceiling::default()
         })

@@ -104,6 +104,7 @@ pub(crate) fn ceiling(policy: &str) -> Ceiling {
                 ports: Ports::ANY,
                 ..https("*.example.com")
             }],
+            process: Default::default(),
         },
         ..Ceiling::default()
     }

@@ -2,8 +2,8 @@
 
 use capability::{
     Bytes, Ceiling, Grant, LimitCeiling, Limits, Mend, OutboundRule, PerCallCeiling,
-    PerReplicaCeiling, Protocol, Reach, Refusal, RefusalKind, Request, Span, VolumeKind,
-    VolumeSource, effective_limits, judge,
+    PerReplicaCeiling, ProcessRights, Protocol, Reach, Refusal, RefusalKind, Request, Span,
+    VolumeKind, VolumeSource, effective_limits, judge,
 };
 
 use crate::given::{ceiling, data, https, manifest, mount, path, rule, sample};
@@ -12,6 +12,7 @@ fn listed(filesystem: Vec<capability::MountGrant>, outbound: Vec<OutboundRule>) 
     Grant::Listed {
         filesystem,
         outbound,
+        process: Default::default(),
     }
 }
 
@@ -257,11 +258,6 @@ fn what_nothing_here_can_give_is_refused_by_name() {
             "[permissions.components]\nimports = [\"a:b/c\"]",
             "import a:b/c",
         ),
-        (
-            "[permissions.process]\nspawn = [\"/bin/git\"]",
-            "spawn /bin/git",
-        ),
-        ("[permissions.process]\nsignal = true", "signal"),
         ("[resources.cpu]\nmax_fuel = 7", "max_fuel"),
     ] {
         let refusals = judged(&[manifest(sections)], &Grant::default(), &[ceiling("t")]);
@@ -270,6 +266,62 @@ fn what_nothing_here_can_give_is_refused_by_name() {
             refusals[0].message.contains(" here"),
             "{}",
             refusals[0].message
+        );
+    }
+}
+
+#[test]
+fn an_executable_is_refused_with_the_yaml_that_grants_it() {
+    let request = manifest("[permissions.process]\nspawn = [\"/tools/git\"]\nsignal = true");
+    let requests = [request];
+    let refusals = judged(&requests, &Grant::default(), &[ceiling("tenants")]);
+    assert_eq!(
+        kinds(&refusals),
+        [
+            (RefusalKind::NotGranted, "spawn /tools/git"),
+            (RefusalKind::NotGranted, "signal"),
+        ]
+    );
+    let yaml = Refusal::component_yaml(&refusals).unwrap();
+    let process = "process: {spawn: [/tools/git], signal: true}\n";
+    assert_eq!(yaml, format!("  capabilities:\n    {process}"));
+    spec(&yaml);
+
+    let rights = ProcessRights {
+        spawn: vec![path("/tools/git")],
+        signal: true,
+    };
+    let Grant::Listed {
+        filesystem,
+        outbound,
+        ..
+    } = Grant::default()
+    else {
+        panic!("it lists");
+    };
+    let granted = Grant::Listed {
+        filesystem,
+        outbound,
+        process: rights.clone(),
+    };
+    let requested = Grant::Requested { mounts: Vec::new() };
+    for grant in [&granted, &requested] {
+        let refusals = judged(&requests, grant, &[ceiling("tenants")]);
+        assert_eq!(
+            kinds(&refusals),
+            [
+                (RefusalKind::AboveCeiling, "spawn /tools/git"),
+                (RefusalKind::AboveCeiling, "signal"),
+            ]
+        );
+        let yaml = refusals[0].mend.as_ref().unwrap().yaml();
+        assert_eq!(yaml, "  allow:\n    process: {spawn: [/tools/git]}\n");
+        let mut admits = ceiling("tenants");
+        admits.allow.process = rights.clone();
+        assert_eq!(judged(&requests, grant, &[admits]), []);
+        assert!(
+            !judged(&requests, grant, &[]).is_empty(),
+            "no policy admits nothing"
         );
     }
 }

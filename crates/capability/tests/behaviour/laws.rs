@@ -6,15 +6,15 @@ use capability::grant::VolumeSource;
 use capability::request::VariablePattern;
 use capability::{
     Addition, Ask, Ceiling, Destination, Effective, Grant, GuestPath, HostPattern, HostRequest,
-    Limits, Mend, OutboundRule, PathGlob, Ports, Protocol, Reach, Request, Right, approval_hash,
-    increases, judge,
+    Limits, Mend, OutboundRule, PathGlob, Ports, ProcessRights, Protocol, Reach, Request, Right,
+    approval_hash, increases, judge,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::arbitrary::{
-    HOSTS, PORTS, any_ceiling, any_destination, any_effective, any_entry, any_glob, any_path,
-    any_request, any_rule, few,
+    EXECUTABLES, HOSTS, PORTS, any_ceiling, any_destination, any_effective, any_entry, any_glob,
+    any_path, any_request, any_rule, few,
 };
 use crate::given::path;
 
@@ -76,18 +76,22 @@ fn reversed(effective: &Effective) -> Effective {
         request.filesystem.read.reverse();
         request.filesystem.write.reverse();
         request.network.hosts.reverse();
+        request.process.spawn.reverse();
     }
     other.ceilings.reverse();
     for ceiling in &mut other.ceilings {
         ceiling.allow.host_paths.reverse();
         ceiling.allow.outbound.reverse();
+        ceiling.allow.process.spawn.reverse();
     }
     match &mut other.grant {
         Grant::Listed {
             filesystem,
             outbound,
+            process,
         } => {
             filesystem.reverse();
+            process.spawn.reverse();
             outbound.reverse();
             for entry in filesystem {
                 entry.read.reverse();
@@ -99,14 +103,21 @@ fn reversed(effective: &Effective) -> Effective {
     other
 }
 
+fn executables() -> [GuestPath; 3] {
+    EXECUTABLES.map(path)
+}
+
 /// More of everything that can be granted, in the mounts that are there.
 fn widened(grant: &Grant, globs: &[PathGlob], rules: &[OutboundRule]) -> Grant {
     let mut grant = grant.clone();
     if let Grant::Listed {
         filesystem,
         outbound,
+        process,
     } = &mut grant
     {
+        process.signal = true;
+        process.spawn.push(path(EXECUTABLES[0]));
         outbound.extend_from_slice(rules);
         for entry in filesystem {
             entry.read.extend_from_slice(globs);
@@ -257,6 +268,32 @@ proptest! {
     }
 
     #[test]
+    fn an_executable_starts_exactly_when_all_layers_let_it(
+        effective in any_effective(), executable in select(EXECUTABLES.to_vec()),
+    ) {
+        let executable = path(executable);
+        let asks = |ask: &Ask| {
+            let of = |request: &Request| request.asks().any(|(asked, _)| asked == *ask);
+            effective.requests.iter().all(of)
+        };
+        let granted = |by: fn(&ProcessRights, &GuestPath) -> bool| match effective.grant.process() {
+            Some(process) => by(process, &executable),
+            None => !effective.requests.is_empty(),
+        };
+        let admitted = |by: fn(&ProcessRights, &GuestPath) -> bool| {
+            let ceilings = &effective.ceilings;
+            !ceilings.is_empty() && ceilings.iter().all(|one| by(&one.allow.process, &executable))
+        };
+        let starts = |rights: &ProcessRights, it: &GuestPath| rights.spawn.iter().any(|one| one == it);
+        let wanted = asks(&Ask::Spawn(executable.clone())) && granted(starts) && admitted(starts);
+        prop_assert_eq!(effective.spawn(&executable).is_ok(), wanted);
+        prop_assert_eq!(effective.executables().contains(&&executable), wanted);
+        let signals = |rights: &ProcessRights, _: &GuestPath| rights.signal;
+        let wanted = asks(&Ask::Signal) && granted(signals) && admitted(signals);
+        prop_assert_eq!(effective.signal().is_ok(), wanted);
+    }
+
+    #[test]
     fn more_grant_never_means_less(
         effective in any_effective(), globs in few(any_glob()), rules in few(any_rule()),
         path in any_path(), destination in any_destination(),
@@ -267,6 +304,10 @@ proptest! {
             prop_assert!(effective.path(&path).has(right) <= more.path(&path).has(right));
         }
         prop_assert!(effective.destination(&destination).ok() <= more.destination(&destination).ok());
+        for executable in executables() {
+            prop_assert!(effective.spawn(&executable).is_ok() <= more.spawn(&executable).is_ok());
+        }
+        prop_assert!(effective.signal().is_ok() <= more.signal().is_ok());
         let before: BTreeSet<String> = not_granted(&effective);
         prop_assert!(not_granted(&more).is_subset(&before));
     }
@@ -288,6 +329,10 @@ proptest! {
             prop_assert!(less.path(&path).has(right) <= effective.path(&path).has(right));
         }
         prop_assert!(less.destination(&destination).ok() <= effective.destination(&destination).ok());
+        for executable in executables() {
+            prop_assert!(less.spawn(&executable).is_ok() <= effective.spawn(&executable).is_ok());
+        }
+        prop_assert!(less.signal().is_ok() <= effective.signal().is_ok());
     }
 
     #[test]
@@ -297,6 +342,9 @@ proptest! {
         let other = reversed(&effective);
         prop_assert_eq!(effective.path(&path), other.path(&path));
         prop_assert_eq!(effective.destination(&destination).ok(), other.destination(&destination).ok());
+        for executable in executables() {
+            prop_assert_eq!(effective.spawn(&executable).ok(), other.spawn(&executable).ok());
+        }
         let hash = |effective: &Effective| approval_hash("sha256:00", &effective.requests);
         prop_assert_eq!(hash(&effective), hash(&other));
         prop_assert_eq!(all_refusals(&effective), all_refusals(&other));
@@ -322,6 +370,8 @@ proptest! {
                     Ask::Write(glob) if glob.matches(&path) => {
                         prop_assert!(effective.path(&path).write, "{} {}", ask, path);
                     }
+                    Ask::Spawn(executable) => prop_assert_eq!(effective.spawn(executable), Ok(())),
+                    Ask::Signal => prop_assert_eq!(effective.signal(), Ok(())),
                     Ask::Connect(entry) if entry.host.matches(&destination.host) => {
                         prop_assert_eq!(effective.host_may_resolve(&destination.host), Ok(()));
                     }
@@ -335,13 +385,15 @@ proptest! {
     fn what_is_proposed_is_enough(effective in any_effective()) {
         let Effective { requests, grant, ceilings } = &effective;
         let limits = Limits::default();
-        let Grant::Listed { mut filesystem, mut outbound } = grant.clone() else {
+        let Grant::Listed { mut filesystem, mut outbound, mut process } = grant.clone() else {
             return Ok(());
         };
         let mut hopeless = BTreeSet::new();
         for refusal in judge(requests, grant, ceilings, &limits) {
             match refusal.mend {
                 Some(Mend::Component(Addition::Outbound(rule))) => outbound.push(rule),
+                Some(Mend::Component(Addition::Spawn(executable))) => process.spawn.push(executable),
+                Some(Mend::Component(Addition::Signal)) => process.signal = true,
                 Some(Mend::Component(Addition::Mount { grant, .. })) => {
                     match filesystem.iter_mut().find(|entry| entry.mount == grant.mount) {
                         Some(entry) => {
@@ -365,7 +417,7 @@ proptest! {
             prop_assert_eq!(overlaps.next(), None);
         }
         let mended = Effective {
-            grant: Grant::Listed { filesystem, outbound },
+            grant: Grant::Listed { filesystem, outbound, process },
             ..effective
         };
         prop_assert!(not_granted(&mended).is_subset(&hopeless));

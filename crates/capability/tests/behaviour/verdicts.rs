@@ -17,6 +17,7 @@ fn effective() -> Effective {
         grant: Grant::Listed {
             filesystem: vec![data(&["/data/**"], &["/data/output/**", "/data/tmp/**"])],
             outbound: vec![https("api.example.com"), https("b.example.com")],
+            process: Default::default(),
         },
         ceilings: vec![ceiling("tenants")],
     }
@@ -96,6 +97,7 @@ fn files_of_a_config_map_or_secret_are_never_written_to() {
         effective.grant = Grant::Listed {
             filesystem: vec![grant],
             outbound: Vec::new(),
+            process: Default::default(),
         };
         let rights = effective.path(&path("/data/output/x"));
         assert!(rights.read && !rights.write);
@@ -190,6 +192,7 @@ fn a_connection_reaches_as_far_as_the_nearest_layer() {
     effective.grant = Grant::Listed {
         filesystem: Vec::new(),
         outbound: vec![https("api.example.com"), private.clone()],
+        process: Default::default(),
     };
     assert_eq!(effective.destination(&destination), Ok(Reach::Public));
     effective.ceilings[0].allow.outbound.push(private);
@@ -235,6 +238,7 @@ fn a_name_is_looked_up_only_when_some_connection_to_it_is_open() {
     effective.grant = Grant::Listed {
         filesystem: Vec::new(),
         outbound: vec![rule(Protocol::Tcp, "api.example.com", "443", Reach::Public)],
+        process: Default::default(),
     };
     assert_eq!(
         resolve(&effective, "api.example.com"),
@@ -244,6 +248,7 @@ fn a_name_is_looked_up_only_when_some_connection_to_it_is_open() {
     effective.grant = Grant::Listed {
         filesystem: Vec::new(),
         outbound: vec![https("api.example.com")],
+        process: Default::default(),
     };
     assert_eq!(resolve(&effective, "api.example.com"), Err(Rule::NoCeiling));
 }

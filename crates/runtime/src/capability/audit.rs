@@ -53,6 +53,10 @@ pub enum Capability {
     Credential,
     /// A variable that was given and is not in the manifest, so that it was withheld.
     Environment,
+    /// An executable that was to be started.
+    Spawn,
+    /// A signal to what was started.
+    Signal,
     /// The component itself: loaded, dropped.
     Lifecycle,
 }
@@ -137,13 +141,15 @@ enum Weight {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Capability; 7] = [
+    pub const ALL: [Capability; 9] = [
         Capability::FileRead,
         Capability::FileWrite,
         Capability::Network,
         Capability::NameLookup,
         Capability::Credential,
         Capability::Environment,
+        Capability::Spawn,
+        Capability::Signal,
         Capability::Lifecycle,
     ];
 
@@ -157,6 +163,8 @@ impl Capability {
             Capability::NameLookup => "name-lookup",
             Capability::Credential => "credential",
             Capability::Environment => "environment",
+            Capability::Spawn => "spawn",
+            Capability::Signal => "signal",
             Capability::Lifecycle => "lifecycle",
         }
     }

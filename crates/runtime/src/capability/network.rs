@@ -22,7 +22,7 @@ pub(crate) use client::ConnectError;
 pub use credential::{Credential, InvalidCredential};
 pub(crate) use dial::DialError;
 pub(crate) use names::LookupError;
-pub(crate) use places::Place;
+pub(crate) use places::{Place, Places};
 pub use settings::Settings;
 pub(crate) use uplink::Uplink;
 
@@ -31,7 +31,6 @@ use capability::{Effective, Grant, HostName, Protocol, Reach, Rule};
 use client::HttpClient;
 use dial::Dialer;
 use lookups::Lookups;
-use places::Places;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;

@@ -88,7 +88,7 @@ impl Hooks {
     /// Judges a request and makes it what is sent.
     fn admit(&self, mut request: Request<WasiBody>) -> Result<Admitted> {
         let delivered = self.given.delivered();
-        let network = &delivered.network;
+        let network = delivered.network();
         let trigger = self.call.trigger();
         let deny = |rule: Rule| {
             let object = request

@@ -102,6 +102,7 @@ pub(crate) fn granted(read: &[&str], write: &[&str]) -> Effective {
                 write: globs(write),
             }],
             outbound: Vec::new(),
+            process: Default::default(),
         },
         ceilings: vec![Ceiling {
             policy: "baseline".into(),

@@ -5,6 +5,7 @@ use super::files::{Burglar, Directory, granted};
 use super::network::dns::Dns;
 use super::network::stage::{BOTH, Stage, grant, tell};
 use super::network::upstream::Upstream;
+use super::processes::{self, Workbench};
 use capability::Protocol;
 use runtime::{AuditRecord, Component, EngineClass, Mount};
 use std::collections::BTreeMap;
@@ -273,6 +274,36 @@ async fn every_attempt_on_the_network_is_an_ordinary_error_and_a_record_and_reac
             } else if servers.connections() > 0 || !strange(&stage.dns).is_empty() {
                 wrong.push(report(attempt, class, "somebody was reached", &records));
             }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attempt_on_executables_is_an_ordinary_error_and_a_record_and_starts_nothing() {
+    const GRANTED: &str = "/bin/true";
+    let bench = Workbench::new();
+    let mut wrong = Vec::new();
+    for attempt in attempts()
+        .iter()
+        .filter(|attempt| attempt.guest == "starter")
+    {
+        let starter = bench.load(processes::only(GRANTED));
+        let said = tell(&starter, &attempt.orders.join("\n")).await;
+        let records = bench.records.take(usize::MAX);
+        let started = bench.started();
+        let class = EngineClass::Small;
+        if said.lines().last() != Some(attempt.sees) {
+            wrong.push(report(
+                attempt,
+                class,
+                &format!("it sees {said:?}"),
+                &records,
+            ));
+        } else if !is_recorded(attempt.recorded, &records) {
+            wrong.push(report(attempt, class, "not recorded", &records));
+        } else if started.iter().any(|executable| executable != GRANTED) {
+            wrong.push(report(attempt, class, "something was started", &records));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

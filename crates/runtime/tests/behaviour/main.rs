@@ -25,6 +25,7 @@ mod imports;
 mod memory;
 mod network;
 mod output;
+mod processes;
 mod requests;
 mod stale_memory;
 mod support;

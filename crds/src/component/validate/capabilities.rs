@@ -4,7 +4,7 @@ use capability::{GuestPath, PathGlob};
 
 use super::outbound;
 use crate::bound;
-use crate::component::{AuditLevel, Capabilities, GrantMode, MountGrant, Volume};
+use crate::component::{AuditLevel, Capabilities, GrantMode, MountGrant, Processes, Volume};
 use crate::problem::Problems;
 
 /// `spec.capabilities`.
@@ -13,6 +13,7 @@ pub(super) fn check(problems: &mut Problems, capabilities: &Capabilities, volume
         grant,
         filesystem,
         network,
+        process,
     } = capabilities;
     let list = "spec.capabilities.filesystem";
     problems.entries(list, filesystem.len(), bound::MOUNTS);
@@ -38,9 +39,17 @@ pub(super) fn check(problems: &mut Problems, capabilities: &Capabilities, volume
         "spec.capabilities.network.outbound",
         &network.outbound,
     );
+    super::process::check(problems, "spec.capabilities.process", process);
     match grant {
         GrantMode::Listed => {}
         GrantMode::Requested => {
+            if *process != Processes::default() {
+                problems.add(
+                    "spec.capabilities.process",
+                    "lists executables although grant: Requested grants what the signed manifest asks for",
+                    "remove it, or write grant: Listed",
+                );
+            }
             if !network.outbound.is_empty() {
                 problems.add(
                     "spec.capabilities.network.outbound",
@@ -79,6 +88,11 @@ pub(super) fn audit(problems: &mut Problems, audit: AuditLevel) {
 
 /// An absolute directory below `/`, as mounts and the node's directories have it.
 pub(super) fn directory(problems: &mut Problems, field: &str, path: &str) {
+    plain_path(problems, field, path, "/data");
+}
+
+/// An absolute path below `/` that stands for itself.
+pub(super) fn plain_path(problems: &mut Problems, field: &str, path: &str, example: &str) {
     problems.length(field, path, bound::GUEST_PATH);
     match path.parse::<GuestPath>() {
         // The parser resolves what it can; here only what is meant literally is taken.
@@ -86,13 +100,13 @@ pub(super) fn directory(problems: &mut Problems, field: &str, path: &str) {
         Ok(_) => problems.add(
             field,
             format!("is `{path}`, which is not a plain path below /"),
-            "write it without *, ., .., doubled slashes and a slash at its end, such as /data",
+            format!("write it without *, ., .., doubled slashes and a slash at its end, such as {example}"),
         ),
         Err(error) => outbound::refused(
             problems,
             field.to_owned(),
             &error,
-            "write for example /data",
+            &format!("write for example {example}"),
         ),
     }
 }

@@ -68,13 +68,20 @@ fn granted(grant: &Grant) -> Vec<String> {
         Grant::Listed {
             filesystem,
             outbound,
+            process,
         } => {
             let files = filesystem.iter().flat_map(|entry| {
                 let read = entry.read.iter().map(|glob| format!("read {glob}"));
                 read.chain(entry.write.iter().map(|glob| format!("write {glob}")))
             });
             let connections = outbound.iter().map(|rule| format!("connect {rule}"));
-            files.chain(connections).collect()
+            let executables = process.spawn.iter().map(|path| format!("spawn {path}"));
+            let signal = process.signal.then(|| "signal".to_owned());
+            files
+                .chain(connections)
+                .chain(executables)
+                .chain(signal)
+                .collect()
         }
         Grant::Requested { .. } => vec!["all that is requested".to_owned()],
     }

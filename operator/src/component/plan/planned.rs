@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use artifact::component::World;
+use capability::Effective;
 use crds::ComponentPlacement;
 use crds::wasm_node::feature;
 
@@ -49,7 +50,7 @@ impl Planned {
             .map(|(name, fact)| (name.clone(), fact.planned.clone()))
             .collect();
         let mut demand = validated.demand.clone();
-        demand.features.extend(needed(observed));
+        demand.features.extend(needed(observed, validated));
         let mut outcome = placement::plan(
             &BTreeMap::from([(key.clone(), demand)]),
             &nodes,
@@ -114,11 +115,19 @@ fn missing(validated: &Validated, counts: &Counts) -> u32 {
 }
 
 /// What the image needs of an agent; known once it was looked into.
-fn needed(observed: &Observed) -> Option<String> {
-    match &observed.resolution {
-        Resolution::Done(admitted) if admitted.facts.world == World::HttpP3 => {
-            Some(feature::P3.to_owned())
-        }
-        _ => None,
-    }
+fn needed(observed: &Observed, validated: &Validated) -> Vec<String> {
+    let Resolution::Done(admitted) = &observed.resolution else {
+        return Vec::new();
+    };
+    let effective = Effective {
+        requests: admitted.requests.clone(),
+        grant: validated.capabilities.grant(&validated.volumes),
+        ceilings: observed.policies.ceilings(),
+    };
+    // Also what `grant: Requested` lets it start, which the spec does not show.
+    let starts = !effective.executables().is_empty();
+    let p3 = admitted.facts.world == World::HttpP3;
+    let needed = [(p3, feature::P3), (starts, feature::PROCESS)];
+    let needed = needed.into_iter().filter(|(needed, _)| *needed);
+    needed.map(|(_, name)| name.to_owned()).collect()
 }

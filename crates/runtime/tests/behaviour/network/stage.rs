@@ -101,6 +101,7 @@ pub(crate) fn effective(grants: &[OutboundRule], admitted: &[OutboundRule]) -> E
         grant: Grant::Listed {
             filesystem: Vec::new(),
             outbound: grants.to_vec(),
+            process: Default::default(),
         },
         ceilings: vec![Ceiling {
             policy: "baseline".into(),

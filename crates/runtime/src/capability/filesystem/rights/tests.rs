@@ -21,6 +21,7 @@ fn effective(read: &[&str], write: &[&str]) -> Effective {
                 write: globs(write),
             }],
             outbound: Vec::new(),
+            process: Default::default(),
         },
         ..Effective::default()
     }

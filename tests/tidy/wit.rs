@@ -1,0 +1,60 @@
+//! Our WIT packages (`wit/`) as every tool reads them: each folder is one package of ours, in its
+//! first version, whose functions all have words that say what they are for. What a guest is
+//! really linked to, the runtime's bindings are made of.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wit_parser::Resolve;
+
+fn packages() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+    let entries = fs::read_dir(folder).unwrap();
+    let folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert!(!folders.is_empty());
+    folders
+}
+
+#[test]
+fn every_folder_of_wit_is_one_package_of_ours_that_says_what_it_does() {
+    let mut unsaid = Vec::new();
+    for folder in packages() {
+        let mut resolve = Resolve::default();
+        let (package, _) = resolve.push_dir(&folder).unwrap();
+        let package = &resolve.packages[package];
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        assert_eq!(package.name.to_string(), format!("lighterman:{name}@1.0.0"));
+        for (name, interface) in &package.interfaces {
+            let interface = &resolve.interfaces[*interface];
+            let functions = interface.functions.values();
+            let quiet = functions.filter(|function| function.docs.contents.is_none());
+            unsaid.extend(quiet.map(|function| format!("{name}.{}", function.name)));
+        }
+    }
+    assert!(unsaid.is_empty(), "write what these are for: {unsaid:?}");
+}
+
+#[test]
+fn what_may_be_started_has_the_operations_that_a_guest_was_built_with() {
+    let mut resolve = Resolve::default();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/ext-process");
+    let (package, _) = resolve.push_dir(&folder).unwrap();
+    let interface = resolve.packages[package].interfaces["process"];
+    let functions: Vec<&str> = resolve.interfaces[interface]
+        .functions
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        functions,
+        [
+            "spawn",
+            "[method]child.stdout",
+            "[method]child.stderr",
+            "[method]child.subscribe",
+            "[method]child.try-wait",
+            "[method]child.wait",
+            "[method]child.signal",
+        ]
+    );
+}
