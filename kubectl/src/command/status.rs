@@ -172,7 +172,7 @@ impl fmt::Display for Page {
             reason,
             ..
         } = self;
-        write!(f, "{namespace}/{name}   Ready={ready} ({reason})\n")?;
+        writeln!(f, "{namespace}/{name}   Ready={ready} ({reason})")?;
         write!(f, "\n  image      {}", printable::line(&self.image))?;
         if let Some(current) = &self.current {
             write!(f, "\n  serves     {current}")?;
