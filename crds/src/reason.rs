@@ -315,6 +315,8 @@ pub enum Reason {
     // Rollout
     /// The new revision failed on a node; the old one goes on serving.
     RevisionFailed,
+    /// Another revision is to take over, and rollout.paused says not yet.
+    RolloutPaused,
     /// A ControllerRevision of this name was not written by the operator.
     RevisionForged,
     // Tolerance
@@ -475,6 +477,7 @@ impl Reason {
             | Self::HealthCheckFailed
             | Self::CrashQuarantined
             | Self::RevisionFailed
+            | Self::RolloutPaused
             | Self::GrantExceeded
             | Self::ManifestInvalid
             | Self::ManifestRequired

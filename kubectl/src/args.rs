@@ -73,6 +73,20 @@ pub(crate) enum Command {
 pub(crate) enum Rollout {
     /// List the versions that are kept, with what each asks for.
     History(Component),
+    /// Give no further node another version than the one that serves.
+    Pause(Pause),
+    /// Go on with a rollout that is paused.
+    Resume(Pause),
+}
+
+/// `kubectl lm rollout pause` and `resume`
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// Name of the WasmComponent.
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) force: Force,
 }
 
 /// One component.

@@ -5,6 +5,7 @@
 
 mod approve;
 mod history;
+mod pause;
 mod status;
 mod why;
 
@@ -39,6 +40,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Approve(args) => print(output, &approve::run(&cluster, &args).await?),
         Command::Rollout(Rollout::History(of)) => {
             print(output, &history::page(&cluster.look(&of.name).await?))
+        }
+        Command::Rollout(Rollout::Pause(args)) => {
+            print(output, &pause::run(&cluster, &args, true).await?)
+        }
+        Command::Rollout(Rollout::Resume(args)) => {
+            print(output, &pause::run(&cluster, &args, false).await?)
         }
     }?;
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,7 @@
 //! would. It knows neither operator nor agent. Both binaries call `main`.
 
 mod args;
+mod change;
 mod command;
 mod failure;
 mod ownership;

@@ -3,11 +3,12 @@
 //! Pure. Read before anything is written: an approval or an undo that a GitOps tool reverts a
 //! minute later is worse than none, because it looked as if it had worked.
 
+use crds::names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 
 /// Managers of people's own hands, and of this program: whatever their version is called.
-const BY_HAND: [&str; 4] = ["kubectl", "kubectl-lm", "k9s", "headlamp"];
+const BY_HAND: [&str; 4] = ["kubectl", names::CLI_FIELD_MANAGER, "k9s", "headlamp"];
 
 /// The manager, not a person's hand, that keeps `path` (names of members from the top), or
 /// what is above it.
@@ -79,7 +80,7 @@ mod tests {
         let managers = [
             entry("kubectl-client-side-apply", "Update", fields()),
             entry("kubectl", "Apply", fields()),
-            entry("kubectl-lm", "Update", fields()),
+            entry(names::CLI_FIELD_MANAGER, "Update", fields()),
         ];
         assert_eq!(kept_by(&managers, &APPROVE), None);
     }

@@ -39,6 +39,8 @@ macro_rules! golden {
 
 golden! {
     a_fresh_component_is_placed_and_gets_a_service,
+    a_paused_rollout_leaves_what_serves_and_still_scales,
+    a_component_that_begins_paused_starts_nowhere,
     a_component_that_serves_everywhere_is_ready_and_changes_nothing,
     a_component_that_is_scaled_up_keeps_the_nodes_it_has,
     a_component_scaled_to_zero_gives_everything_up,

@@ -50,6 +50,38 @@ fn why_of_an_unsigned_image_says_what_signs_it_and_fails() -> Result<()> {
     })
 }
 
+#[test]
+fn a_paused_rollout_waits_until_it_is_resumed_and_what_served_goes_on() -> Result<()> {
+    shared("plug-in-pause", async |tenant| {
+        let first = tenant.publish("orders", "1.0.0", "1.0.0").await?;
+        let next = tenant.publish("orders", "2.0.0", "2.0.0").await?;
+        tenant
+            .component(
+                "orders",
+                json!({ "image": first.tag, "replicas": 2, "placement": { "mode": "Spread" } }),
+            )
+            .await?;
+        tenant.answers("orders", 2, "1.0.0").await?;
+        let paused = lm(tenant, &["rollout", "pause", "orders"])?;
+        ensure!(paused.status.success(), "{}", said(&paused));
+
+        let image = format!("{{\"spec\": {{\"image\": \"{}\"}}}}", next.tag);
+        let patch = ["patch", "wc/orders", "--type=merge", "-p", &image];
+        tenant.kubectl(&patch).await?;
+        tenant.refused("orders", "RolloutPaused").await?;
+        // What is added meanwhile is of the version that serves.
+        tenant
+            .kubectl(&["scale", "wc/orders", "--replicas=3"])
+            .await?;
+        tenant.answers("orders", 3, "1.0.0").await?;
+
+        let resumed = lm(tenant, &["rollout", "resume", "orders"])?;
+        ensure!(resumed.status.success(), "{}", said(&resumed));
+        tenant.answers("orders", 3, "2.0.0").await?;
+        Ok(())
+    })
+}
+
 /// The program as kubectl would start it.
 fn lm(tenant: &Tenant, arguments: &[&str]) -> Result<Output> {
     let program = tools::ours("kubectl-lm", "kubectl-lighterman")?;

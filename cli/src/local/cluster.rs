@@ -196,6 +196,9 @@ impl Cluster {
             Ok(judged) => judged,
             Err(refused) => return Ok(Err(refused)),
         };
+        if let Some(paused) = paused(slot, &named, &judged) {
+            return Ok(Err(paused));
+        }
         self.admit(slot, wanted, named, judged, documents)?;
         Ok(Ok(()))
     }
@@ -413,6 +416,20 @@ fn key(wanted: &Wanted) -> Key {
         metadata.namespace.clone().unwrap_or_default(),
         metadata.name.clone().unwrap_or_default(),
     )
+}
+
+/// Why what was judged waits though nothing is against it.
+fn paused(slot: &Slot, named: &Named, judged: &Judged) -> Option<Refused> {
+    let revision = judged.document.revision_name();
+    let serves = slot.admitted.as_ref().map(|admitted| &admitted.revision);
+    let waits = named.validated.rollout.paused && serves != Some(&revision);
+    waits.then(|| Refused {
+        reason: Reason::RolloutPaused,
+        verdict: true,
+        message: format!(
+            "revision {revision} waits, because spec.rollout.paused is true; what served before goes on, set it to false to go on with the rollout"
+        ),
+    })
 }
 
 #[cfg(test)]

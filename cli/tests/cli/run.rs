@@ -37,6 +37,46 @@ fn a_signed_image_serves_and_its_successor_takes_over_when_the_tag_moves() {
 }
 
 #[test]
+fn what_is_paused_waits_and_what_runs_goes_on() {
+    let home = Home::new();
+    let (_registry, address) = home.registry(&[]);
+    let trust = home.keygen(&format!("{address}/**"));
+    let image = format!("{address}/hello:1");
+    home.run(&["push", &image, &hello(), "--sign", "cosign.key"])
+        .success();
+    let paused = format!("{}  rollout: {{paused: true}}\n", component(&image));
+    let file = home.write("hello.yaml", component(&image));
+    let running = home.start(&[
+        "run",
+        &file,
+        &trust,
+        "--port",
+        &Home::port(),
+        "--poll",
+        "200ms",
+        "-o",
+        "json",
+    ]);
+    let url = running.event("serving")["urls"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
+    // Paused, what runs is as it should be: only a successor has to wait.
+    home.write("hello.yaml", paused);
+    home.run(&["push", &image, &hello_v2(), "--sign", "cosign.key"])
+        .success();
+    let refused = running.event("refused");
+    assert_eq!(refused["reason"], "RolloutPaused", "{refused}");
+    assert!(get(&url).contains("version: 1"));
+
+    home.write("hello.yaml", component(&image));
+    running.event("serving");
+    assert!(get(&url).contains("version: 2"));
+    assert_eq!(running.interrupt(), Some(0));
+}
+
+#[test]
 fn a_wrong_edit_is_told_and_what_runs_goes_on() {
     let home = Home::new();
     let file = home.write("hello.yaml", component("registry.example/hello:1"));

@@ -27,6 +27,10 @@ pub struct Rollout {
     #[serde(default = "default_revision_history_limit")]
     #[schemars(range(min = 0, max = bound::REVISION_HISTORY_MAX))]
     pub revision_history_limit: u32,
+    /// Whether no further node is given another revision than the one that serves. What a
+    /// node has begun it finishes, and replicas are added and moved as ever.
+    #[serde(default, skip_serializing_if = "schema::is_default")]
+    pub paused: bool,
     /// The request that is approved although it asks for more than the last one: the hash
     /// that the condition Admitted names. Only who holds the verb `approve` may change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +94,7 @@ impl Default for Rollout {
             min_ready_seconds: 0,
             termination_grace_period_seconds: default_termination_grace_period_seconds(),
             revision_history_limit: default_revision_history_limit(),
+            paused: false,
             approve: None,
         }
     }

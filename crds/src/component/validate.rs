@@ -258,6 +258,7 @@ fn rollout(problems: &mut Problems, rollout: &Rollout) {
         min_ready_seconds,
         termination_grace_period_seconds,
         revision_history_limit,
+        paused: _,
         approve,
     } = rollout;
     let fits = match max_parallel {

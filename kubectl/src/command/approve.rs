@@ -7,20 +7,15 @@
 use std::fmt;
 
 use crds::WasmComponent;
-use crds::names;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::Approve;
+use crate::change::Change;
 use crate::failure::Failure;
-use crate::ownership;
 use crate::printable;
 use crate::sight::Cluster;
-
-/// Where the approval stands.
-const FIELD: [&str; 3] = ["spec", "rollout", "approve"];
 
 /// What was found or done.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -42,23 +37,15 @@ pub(super) enum Answer {
 /// Shows or approves.
 pub(super) async fn run(cluster: &Cluster, args: &Approve) -> Result<Answer, Failure> {
     let component = cluster.component(&args.name).await?;
-    let answer = decide(&component, args)?;
-    if let Answer::Approved { name, hash } = &answer {
-        let parameters = PatchParams {
-            field_manager: Some(names::CLI_FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let written = cluster
-            .components()
-            .patch(name, &parameters, &Patch::Merge(patch(&component, hash)))
-            .await;
-        written.map_err(|error| Failure::api(&format!("approve {name}"), &error))?;
+    let (answer, change) = decide(&component, args)?;
+    if let Some(change) = change {
+        change.write(cluster).await?;
     }
     Ok(answer)
 }
 
-/// What to answer, and whether to write; pure.
-fn decide(component: &WasmComponent, args: &Approve) -> Result<Answer, Failure> {
+/// What to answer, and what to write; pure.
+fn decide(component: &WasmComponent, args: &Approve) -> Result<(Answer, Option<Change>), Failure> {
     let name = component.name_any();
     let capabilities = component
         .status
@@ -67,7 +54,7 @@ fn decide(component: &WasmComponent, args: &Approve) -> Result<Answer, Failure> 
         .unwrap_or_default();
     let Some(waiting) = capabilities.approval else {
         return match &args.hash {
-            None => Ok(Answer::Nothing { name }),
+            None => Ok((Answer::Nothing { name }, None)),
             Some(_) => Err(Failure::new(
                 format!("{name} has no version that waits for an approval"),
                 format!("kubectl lm why {name}"),
@@ -75,12 +62,13 @@ fn decide(component: &WasmComponent, args: &Approve) -> Result<Answer, Failure> 
         };
     };
     let Some(hash) = &args.hash else {
-        return Ok(Answer::Waits {
+        let waits = Answer::Waits {
             namespace: component.namespace().unwrap_or_default(),
             name,
             hash: waiting,
             requested: capabilities.requested,
-        });
+        };
+        return Ok((waits, None));
     };
     if *hash != waiting {
         return Err(Failure::new(
@@ -88,33 +76,9 @@ fn decide(component: &WasmComponent, args: &Approve) -> Result<Answer, Failure> 
             format!("read what it asks for now: kubectl lm approve {name}"),
         ));
     }
-    let managers = component
-        .metadata
-        .managed_fields
-        .as_deref()
-        .unwrap_or_default();
-    match ownership::kept_by(managers, &FIELD) {
-        Some(manager) if !args.force.force => Err(Failure::new(
-            format!(
-                "{manager} keeps spec.rollout.approve of {name} as it is, and would put it back"
-            ),
-            format!(
-                "change it where {manager} reads it: spec.rollout.approve: {waiting}; or add --force"
-            ),
-        )),
-        _ => Ok(Answer::Approved {
-            name,
-            hash: waiting,
-        }),
-    }
-}
-
-/// The change. It holds for the object that was read, and for no later one of its name.
-fn patch(component: &WasmComponent, hash: &str) -> Value {
-    json!({
-        "metadata": {"uid": component.uid()},
-        "spec": {"rollout": {"approve": hash}},
-    })
+    let change = Change::of_rollout(component, "approve", json!(waiting), args.force.force)?;
+    let hash = waiting;
+    Ok((Answer::Approved { name, hash }, Some(change)))
 }
 
 impl fmt::Display for Answer {

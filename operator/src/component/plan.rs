@@ -153,6 +153,8 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
         .as_ref()
         .filter(|_| observed.ports.is_ok() && !refused);
     let waves = Waves::plan(observed, validated, startable, &planned.assigned);
+    // What takes the place of something that is stopped: nothing that waits itself.
+    let replacement = startable.filter(|_| !waves.paused);
 
     let mut placements = Changes::default();
     for (node, replicas) in &planned.assigned {
@@ -176,8 +178,9 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
                 }
             }
             None => {
-                let revisions = waves.revisions(node).unwrap_or_default();
-                let revisions = stops.remaining(&revisions, startable);
+                let revisions = waves.revisions(node);
+                let revisions = revisions.map(|given| stops.remaining(&given, replacement));
+                let revisions = revisions.unwrap_or_default();
                 if !revisions.is_empty() && observed.values.is_ok() {
                     placements
                         .create
@@ -187,7 +190,7 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
         }
     }
     placements.delete = planned.departures(observed, validated);
-    let wave = stops.wave(observed, validated, startable, &planned.assigned);
+    let wave = stops.wave(observed, validated, replacement, &planned.assigned);
     let stopped = wave.update.len() + wave.delete.len();
     placements.take(wave.update, wave.delete);
     let deleted: BTreeSet<String> = placements
@@ -242,6 +245,7 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
         has_service,
     );
     outlook.admission = admission;
+    outlook.paused = waves.paused;
     if refused {
         outlook.hold(observed);
     }

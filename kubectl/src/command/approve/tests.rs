@@ -18,8 +18,8 @@ fn args(hash: Option<&str>, force: bool) -> Approve {
 #[test]
 fn nothing_is_written_before_the_hash_was_typed() {
     let held = fixture::sight(HELD).component;
-    let answer = decide(&held, &args(None, false)).unwrap();
-    assert!(matches!(answer, Answer::Waits { .. }), "{answer}");
+    let (answer, change) = decide(&held, &args(None, false)).unwrap();
+    assert!(change.is_none() && matches!(answer, Answer::Waits { .. }));
     assert!(
         answer.to_string().contains("connect api.example.com"),
         "{answer}"
@@ -30,8 +30,8 @@ fn nothing_is_written_before_the_hash_was_typed() {
 fn only_the_hash_that_waits_is_approved() {
     let held = fixture::sight(HELD).component;
     assert!(decide(&held, &args(Some("feedfeed"), true)).is_err());
-    let answer = decide(&held, &args(Some("0123456789ab"), false)).unwrap();
-    assert!(matches!(answer, Answer::Approved { .. }), "{answer}");
+    let (_, change) = decide(&held, &args(Some("0123456789ab"), false)).unwrap();
+    assert!(change.is_some());
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn where_nothing_waits_nothing_is_approved() {
     assert!(decide(&other, &args(Some("0123456789ab"), true)).is_err());
     assert!(matches!(
         decide(&other, &args(None, false)),
-        Ok(Answer::Nothing { .. })
+        Ok((Answer::Nothing { .. }, None))
     ));
 }
 

@@ -168,6 +168,7 @@ pub(super) fn next(
         | Reason::Unknown => vec![format!(
             "kubectl describe wcp -n {namespace} -l lighterman.dev/component={name}"
         )],
+        Reason::RolloutPaused => vec![format!("kubectl lm rollout resume {name} -n {namespace}")],
         // Under way, or as it should be.
         Reason::Ready
         | Reason::Resolved

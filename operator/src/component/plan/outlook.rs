@@ -34,6 +34,8 @@ pub struct Outlook {
     pub serving: Option<(String, String)>,
     /// The first failure of the target.
     pub failure: Option<Failure>,
+    /// Whether the target waits because the rollout is paused.
+    pub paused: bool,
     /// The port of each trigger.
     pub ports: BTreeMap<String, u16>,
     /// Whether it is reached through a Service.
@@ -126,6 +128,7 @@ impl Outlook {
             progress,
             serving: serving(observed),
             failure,
+            paused: false,
             ports,
             has_service,
             blind: observed.nodes.is_empty(),

@@ -4,7 +4,8 @@
 //! with all the weight and the old one with none: the agent prepares the new
 //! one beside the old, switches when it is ready, and goes back on its own if
 //! it fails. When the node has served the new one for `minReadySeconds`, the
-//! old one is dropped and the next node follows. A failure stops the waves.
+//! old one is dropped and the next node follows. A failure stops the waves, and so
+//! does `paused`: nodes that have begun finish.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub(super) struct Waves {
     pub(super) again: Option<Duration>,
     /// The first failure of the new revision, by node name.
     pub(super) failure: Option<Failure>,
+    /// Whether a node has another revision than the target, or none, because of `paused`.
+    pub(super) paused: bool,
 }
 
 /// How far a placement is with the target.
@@ -49,6 +52,7 @@ impl Waves {
             return Self::default();
         };
         let min_ready = Duration::from_secs(u64::from(validated.rollout.min_ready_seconds));
+        let is_paused = validated.rollout.paused;
         let mut waves = Self::default();
         let mut waiting = Vec::new();
         let mut switching: usize = 0;
@@ -72,7 +76,7 @@ impl Waves {
             }
         }
         // A revision whose values are missing cannot start anywhere.
-        let may_start = observed.values.is_ok() && waves.failure.is_none();
+        let may_start = observed.values.is_ok() && waves.failure.is_none() && !is_paused;
         let room = validated
             .rollout
             .parallel(assigned.len())
@@ -88,13 +92,21 @@ impl Waves {
                     .insert(placed.object.spec.node_name.clone(), switch(placed, target));
             }
         }
-        let fresh = fresh(observed, target);
+        waves.paused = is_paused && !waiting.is_empty();
+        let fresh = fresh(observed, target, is_paused);
         for node in assigned.keys() {
-            if !observed
+            if observed
                 .placements
                 .iter()
                 .any(|placed| placed.object.spec.node_name == *node)
             {
+                continue;
+            }
+            let is_target = fresh
+                .as_ref()
+                .is_some_and(|fresh| fresh.name == target.name);
+            waves.paused |= is_paused && !is_target;
+            if let Some(fresh) = &fresh {
                 waves.revisions.insert(node.clone(), vec![fresh.clone()]);
             }
         }
@@ -178,8 +190,9 @@ fn switch(placed: &Placed, target: &Target) -> Vec<PlacedRevision> {
 }
 
 /// What a node without a placement starts with: the new revision once it has
-/// served somewhere, or if nothing else serves; otherwise the proven one.
-fn fresh(observed: &Observed, target: &Target) -> PlacedRevision {
+/// served somewhere, or if nothing else serves; otherwise the proven one. While the
+/// rollout is paused, what is not proven starts nowhere.
+fn fresh(observed: &Observed, target: &Target, is_paused: bool) -> Option<PlacedRevision> {
     let serving: Vec<&PlacedRevision> = observed
         .placements
         .iter()
@@ -199,13 +212,28 @@ fn fresh(observed: &Observed, target: &Target) -> PlacedRevision {
         })
         .collect();
     if serving.iter().any(|revision| revision.name == target.name) {
-        return whole(target);
+        return Some(whole(target));
     }
-    match serving.first() {
-        Some(proven) => PlacedRevision {
-            weight: 100,
-            ..(*proven).clone()
-        },
-        None => whole(target),
+    let proven = serving.first().map(|proven| PlacedRevision {
+        weight: 100,
+        ..(*proven).clone()
+    });
+    match proven {
+        Some(proven) => Some(proven),
+        None if is_paused => last_proven(observed),
+        None => Some(whole(target)),
     }
+}
+
+/// The revision that the status calls current, as long as it is kept.
+fn last_proven(observed: &Observed) -> Option<PlacedRevision> {
+    let status = observed.component.status.as_ref()?;
+    let current = &status.current.as_ref()?.revision;
+    let mut kept = observed.revisions.iter();
+    let known = kept.find(|known| known.name == *current)?;
+    Some(PlacedRevision {
+        name: known.name.clone(),
+        digest: known.document.digest.clone(),
+        weight: 100,
+    })
 }

@@ -352,6 +352,13 @@ fn progress_step(observed: &Observed, outlook: &Outlook) -> Step {
         );
         return step(kind, False, Reason::RevisionFailed, message);
     }
+    if outlook.paused {
+        let message = format!(
+            "revision {} waits, because spec.rollout.paused is true; what served before goes on, set it to false to go on with the rollout",
+            target.name
+        );
+        return step(kind, False, Reason::RolloutPaused, message);
+    }
     let progress = outlook.progress;
     if outlook.is_complete() {
         return step(
@@ -415,7 +422,12 @@ pub(super) fn summary(steps: &[Step], outlook: &Outlook) -> Vec<Step> {
     };
     let failed = steps
         .iter()
-        .find(|step| step.reason == Reason::RevisionFailed);
+        .find(|step| step.reason == Reason::RevisionFailed)
+        // A pause explains why there is nothing yet, and no refusal.
+        .or_else(|| {
+            let mut paused = steps.iter();
+            paused.find(|step| step.reason == Reason::RolloutPaused && !cause.reason.is_refusal())
+        });
     let ready = if cause.status == Unknown {
         Unknown
     } else {
