@@ -140,7 +140,7 @@ fn the_programs_know_every_argument_that_the_chart_gives_them() -> Result<()> {
             }
         }
     }
-    ensure!(asked == 9, "{asked} containers");
+    ensure!(asked == 10, "{asked} containers");
     Ok(())
 }
 
