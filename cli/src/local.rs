@@ -111,7 +111,17 @@ pub(crate) async fn run(
     let drain = CancellationToken::new();
     let output = runtime::Output::to_writer(std::io::stderr())
         .map_err(|error| Failure::unavailable(error, ""))?;
-    let agent = run_local(config, wanted, shelf, Arc::new(sink), output, drain.clone());
+    // What it is given was judged by `cluster`, which looks again at every change.
+    let (_unchanging, trust_changes) = watch::channel(0);
+    let agent = run_local(
+        config,
+        wanted,
+        shelf,
+        trust_changes,
+        Arc::new(sink),
+        output,
+        drain.clone(),
+    );
     let mut agent = tokio::spawn(agent);
     let mut timer = tokio::time::interval(poll);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -105,8 +105,9 @@ pub enum Error {
     Transport(#[from] TransportError),
 }
 
-/// Runs control and worker in this process, as `lighterman run` does. Ends when `stop` is
-/// cancelled and everything has drained.
+/// Runs control and worker in this process, as `lighterman run` does. `trust_changes` tells
+/// when `source` judges by other policies than before. Ends when `stop` is cancelled and
+/// everything has drained.
 ///
 /// # Errors
 /// When the state directory cannot be used or the runtime cannot be made.
@@ -114,6 +115,7 @@ pub async fn run_local(
     config: Config,
     desired: watch::Receiver<Desired>,
     source: Arc<dyn Source>,
+    trust_changes: watch::Receiver<u64>,
     sink: Arc<dyn Sink>,
     output: Output,
     stop: CancellationToken,
@@ -139,7 +141,6 @@ pub async fn run_local(
     tasks.spawn(compiler::serve(of_compiler, config.compile_program.clone()));
     let worker = tokio::spawn(worker::serve(output, of_worker));
     let ended_early = worker.abort_handle();
-    let (_unchanging, trust_changes) = watch::channel(0);
     let control = node.run(
         &config,
         Sides {

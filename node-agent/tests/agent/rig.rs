@@ -41,6 +41,9 @@ pub(crate) struct Shelf {
     revisions: Mutex<BTreeMap<String, (RevisionDocument, Parcel)>>,
     /// Whether the policy is there, and what it says beside who may sign.
     policy_exists: AtomicBool,
+    /// Whether who asks for the policies waits with what it was told, and how many have asked.
+    told_late: watch::Sender<bool>,
+    judged: AtomicU64,
     more: Mutex<Value>,
     /// Revisions that a node has admitted, as a node's disk remembers them.
     admitted: Mutex<BTreeSet<String>>,
@@ -62,6 +65,8 @@ pub(crate) struct LocalNode {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) told: Told,
     pub(crate) desired: watch::Sender<Desired>,
+    /// Tells the node that the policies have changed.
+    pub(crate) trust_changes: watch::Sender<u64>,
     pub(crate) stop: CancellationToken,
     pub(crate) task: JoinHandle<Result<(), node_agent::Error>>,
 }
@@ -178,6 +183,8 @@ impl Shelf {
             key: SigningKey::generate().unwrap(),
             revisions: Mutex::default(),
             policy_exists: AtomicBool::new(true),
+            told_late: watch::Sender::new(false),
+            judged: AtomicU64::new(0),
             more: Mutex::new(json!({})),
             admitted: Mutex::default(),
             spec: Mutex::new(spec()),
@@ -267,6 +274,20 @@ impl Shelf {
         self.policy_exists.store(false, Ordering::Relaxed);
     }
 
+    pub(crate) fn restore_policy(&self) {
+        self.policy_exists.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether who asks for the policies goes on with what it was told only later.
+    pub(crate) fn tell_late(&self, late: bool) {
+        self.told_late.send_replace(late);
+    }
+
+    /// How often the policies were asked for.
+    pub(crate) fn judged(&self) -> u64 {
+        self.judged.load(Ordering::Relaxed)
+    }
+
     /// Adds to what the policy says, such as `deny`.
     pub(crate) fn tighten(&self, more: Value) {
         *self.more.lock().unwrap() = more;
@@ -337,7 +358,14 @@ impl Source for Shelf {
             origin: Origin::SameProcess,
             ceilings: self.ceilings.lock().unwrap().clone(),
         };
-        std::future::ready(Ok(trust)).boxed()
+        self.judged.fetch_add(1, Ordering::Relaxed);
+        let mut late = self.told_late.subscribe();
+        async move {
+            let in_time = late.wait_for(|late| !late).await.is_ok();
+            assert!(in_time, "the shelf is there as long as the node");
+            Ok(trust)
+        }
+        .boxed()
     }
 
     fn admitted<'a>(
@@ -417,11 +445,13 @@ impl LocalNode {
     pub(crate) fn start_with(config: Config, desired: Desired, shelf: Arc<Shelf>) -> Self {
         let told = Told::new();
         let (desired, receiver) = watch::channel(desired);
+        let (trust_changes, changes) = watch::channel(0);
         let stop = CancellationToken::new();
         let task = tokio::spawn(node_agent::run_local(
             config,
             receiver,
             Arc::clone(&shelf) as Arc<dyn Source>,
+            changes,
             Arc::new(told.clone()),
             runtime::Output::discard(),
             stop.clone(),
@@ -430,6 +460,7 @@ impl LocalNode {
             shelf,
             told,
             desired,
+            trust_changes,
             stop,
             task,
         }

@@ -255,6 +255,35 @@ async fn what_a_policy_stops_does_not_start_again() {
     node.stop().await;
 }
 
+/// A policy that came while a verdict by the old ones was on its way: the node must not wait for
+/// the time at which it looks at refusals anyway.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_overtakes_a_verdict_is_judged_by_soon() {
+    let (state, shelf, port) = (
+        tempfile::tempdir().unwrap(),
+        Arc::new(Shelf::new()),
+        free_port(),
+    );
+    let v1 = shelf.put(hello(1), 100);
+    shelf.delete_policy();
+    shelf.tell_late(true);
+    let node = LocalNode::start(
+        state.path(),
+        placement(port, vec![v1.clone()]),
+        Arc::clone(&shelf),
+    );
+    while shelf.judged() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    shelf.restore_policy();
+    node.trust_changes.send_replace(1);
+    // The change is heard before the verdict comes.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    shelf.tell_late(false);
+    node.told.until_serving(&v1.name).await;
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_policy_stops_nothing_that_ran_and_admits_nothing_new() {
     let (state, shelf, port) = (
