@@ -174,7 +174,7 @@ fn verdict(image: Option<&Image>, observed: &Observed, guard: &Pod, node: &str) 
     if is_evicted(guard) && fact.is_some_and(|fact| !is_leaving(fact)) {
         return Verdict::Stays;
     }
-    let going = fact.is_none_or(is_leaving) || is_evicted(guard);
+    let going = fact.is_none_or(is_leaving);
     match holding {
         Some(holding) if image.is_some() && !going => {
             let reserved = rounded(holding.reserved);
