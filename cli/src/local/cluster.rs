@@ -426,9 +426,7 @@ fn paused(slot: &Slot, named: &Named, judged: &Judged) -> Option<Refused> {
     waits.then(|| Refused {
         reason: Reason::RolloutPaused,
         verdict: true,
-        message: format!(
-            "revision {revision} waits, because spec.rollout.paused is true; what served before goes on, set it to false to go on with the rollout"
-        ),
+        message: operator::component::report::paused(&revision),
     })
 }
 

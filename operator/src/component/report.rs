@@ -85,6 +85,13 @@ pub fn status(
     }
 }
 
+/// That a revision waits because its rollout is paused, for people.
+pub fn paused(revision: &str) -> String {
+    format!(
+        "revision {revision} waits, because spec.rollout.paused is true; what served before goes on, set it to false to go on with the rollout"
+    )
+}
+
 /// Writes `status` unless the component already says so. Returns the component
 /// as it is afterwards, or `None` if nothing was written.
 ///

@@ -353,10 +353,7 @@ fn progress_step(observed: &Observed, outlook: &Outlook) -> Step {
         return step(kind, False, Reason::RevisionFailed, message);
     }
     if outlook.paused {
-        let message = format!(
-            "revision {} waits, because spec.rollout.paused is true; what served before goes on, set it to false to go on with the rollout",
-            target.name
-        );
+        let message = super::paused(&target.name);
         return step(kind, False, Reason::RolloutPaused, message);
     }
     let progress = outlook.progress;
