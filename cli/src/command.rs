@@ -32,7 +32,7 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Result<ExitCode, Fa
     match command {
         // A compile confines this very process, so nothing else may run in it.
         Command::Compiler => return Ok(node_agent::compiler::main()),
-        Command::Launch(args) => return Ok(spawner::launched(args)),
+        Command::Launch(args) => return Ok(node_agent::spawner::launch::main(&args.launch())),
         Command::Spawner(args) => spawner::spawner(args)?,
         Command::New(args) => output.answer(&new::run(&args)?),
         Command::Keygen(args) => output.answer(&keygen::run(&args)?),

@@ -2,7 +2,6 @@
 //! Everything else is in the library.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 use node_agent::args::{self, Cli, Process};
 use node_agent::ledger::Ledger;
-use node_agent::spawner::launch::{self, Launch};
+use node_agent::spawner::launch;
 use node_agent::supervisor::{self, Child};
 use node_agent::{
     claim, compiler, run_cluster, run_compiler, run_spawner, run_worker, sandbox, wait_for_control,
@@ -33,7 +32,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let process = match cli.process {
         Process::CompileOne => return compiler::main(),
-        Process::Launch(arguments) => return launched(&arguments.launch()),
+        Process::Launch(arguments) => return launch::main(&arguments.launch()),
         process => process,
     };
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -149,13 +148,6 @@ fn keep_alive(name: &'static str, run_dir: PathBuf, more: Vec<OsString>) -> anyh
         supervisor::keep_until_it_leaves(child, stop).await;
         Ok(())
     })
-}
-
-/// Becomes the executable, or says why not where its own complaints would be.
-fn launched(launch: &Launch) -> ExitCode {
-    let Err(error) = launch::launch(launch);
-    let _ = writeln!(std::io::stderr(), "{error}");
-    ExitCode::from(launch::NOT_STARTED)
 }
 
 /// A runtime on this thread only.

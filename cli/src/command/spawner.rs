@@ -1,12 +1,7 @@
-//! The hidden commands behind `run --spawner-executable`: the agent's spawner, and what becomes
-//! of each of its children. The same as in `lighterman-agent`.
+//! The hidden command behind `run --spawner-executable`: the agent's spawner.
 
-use std::io::Write as _;
-use std::process::ExitCode;
-
-use node_agent::args::{LaunchArgs, SpawnerArgs};
+use node_agent::args::SpawnerArgs;
 use node_agent::config::Program;
-use node_agent::spawner::launch::{self, launch};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
@@ -34,11 +29,4 @@ pub(crate) fn spawner(args: SpawnerArgs) -> Result<(), Failure> {
         CancellationToken::new(),
     );
     runtime.block_on(serving).map_err(|error| cannot(&error))
-}
-
-/// Becomes the executable, or says why not where its own complaints would be.
-pub(crate) fn launched(args: LaunchArgs) -> ExitCode {
-    let Err(error) = launch(&args.launch());
-    let _ = writeln!(std::io::stderr(), "{error}");
-    ExitCode::from(launch::NOT_STARTED)
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,6 +70,10 @@ pub fn bind(path: &Path, peers: Peers) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// A listener that fails (out of descriptors) is tried again after this, and whoever is sent
+/// away can come again.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Accepts one process after the other and hands over its link, until nobody takes links.
 pub async fn accept<Out, In>(
     listener: UnixListener,
@@ -78,22 +83,7 @@ pub async fn accept<Out, In>(
     Out: Serialize + Send + Sync + 'static,
     In: DeserializeOwned + Send + 'static,
 {
-    /// A listener that fails (out of descriptors) is tried again after this, and whoever is sent
-    /// away can come again.
-    const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = links.closed() => return,
-        };
-        let stream = match accepted.and_then(|(stream, _)| peers.admit(stream)) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a process of this agent could not be accepted");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
+    while let Some(stream) = next(&listener, peers, &links).await {
         let (link, pump) = socket::link(stream);
         if links.send(link).await.is_err() {
             return;
@@ -111,21 +101,35 @@ pub async fn accept_spawners(
     peers: Peers,
     connections: mpsc::Sender<OwnedFd>,
 ) {
-    const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+    while let Some(stream) = next(&listener, peers, &connections).await {
+        let connection = match stream.into_std() {
+            Ok(stream) => stream.into(),
+            Err(error) => {
+                tracing::warn!(%error, "a spawner could not be accepted");
+                continue;
+            }
+        };
+        if connections.send(connection).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The next process that may come; `None` once nobody takes what is accepted.
+async fn next<T>(
+    listener: &UnixListener,
+    peers: Peers,
+    taken: &mpsc::Sender<T>,
+) -> Option<UnixStream> {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = connections.closed() => return,
+            () = taken.closed() => return None,
         };
-        let stream = accepted.and_then(|(stream, _)| peers.admit(stream));
-        match stream.and_then(UnixStream::into_std) {
-            Ok(stream) => {
-                if connections.send(stream.into()).await.is_err() {
-                    return;
-                }
-            }
+        match accepted.and_then(|(stream, _)| peers.admit(stream)) {
+            Ok(stream) => return Some(stream),
             Err(error) => {
-                tracing::warn!(%error, "a spawner could not be accepted");
+                tracing::warn!(%error, "a process of this agent could not be accepted");
                 tokio::time::sleep(PAUSE).await;
             }
         }

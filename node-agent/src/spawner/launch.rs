@@ -3,10 +3,10 @@
 //! has to be done between start and exec, and not in a process with threads.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use confine::{Access, Below, Enforced, Program, Rights};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -14,7 +14,7 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use super::interpreter::interpreter;
 
 /// The exit status of a child that never became its executable.
-pub const NOT_STARTED: u8 = 126;
+const NOT_STARTED: u8 = 126;
 /// Memory of one child, in bytes.
 pub const CHILD_MEMORY: u64 = 256 << 20;
 /// What one child may use.
@@ -63,11 +63,19 @@ pub enum LaunchError {
     Exec(#[from] io::Error),
 }
 
+/// The child: becomes the executable, or says why not where its own complaints would be. Called
+/// by the binary before anything else, so that nothing of another part exists.
+pub fn main(order: &Launch) -> ExitCode {
+    let Err(error) = launch(order);
+    let _ = writeln!(io::stderr(), "{error}");
+    ExitCode::from(NOT_STARTED)
+}
+
 /// Becomes the executable. Returns only if that fails.
 ///
 /// # Errors
 /// When it cannot be confined or executed; nothing of it has run then.
-pub fn launch(launch: &Launch) -> Result<Infallible, LaunchError> {
+fn launch(launch: &Launch) -> Result<Infallible, LaunchError> {
     // Killed with the spawner, however that ends.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)?;
     let parent = getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
