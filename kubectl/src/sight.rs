@@ -55,6 +55,14 @@ impl<T> Seen<T> {
             Seen::Hidden(_) => &[],
         }
     }
+
+    /// Why they are not to be seen.
+    pub(crate) fn hidden(&self) -> Option<String> {
+        match self {
+            Seen::All(_) => None,
+            Seen::Hidden(message) => Some(message.clone()),
+        }
+    }
 }
 
 impl Cluster {

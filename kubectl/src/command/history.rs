@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::printable;
-use crate::sight::{Seen, Sight};
+use crate::sight::Sight;
 use crate::table::Table;
 
 /// The page.
@@ -67,10 +67,7 @@ pub(super) fn page(sight: &Sight) -> Page {
     });
     Page {
         revisions: revisions.collect(),
-        hidden: match &sight.revisions {
-            Seen::All(_) => None,
-            Seen::Hidden(message) => Some(message.clone()),
-        },
+        hidden: sight.revisions.hidden(),
     }
 }
 

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crds::ComponentPlacement;
+use crds::component::{ActiveRevision, UpdatingRevision};
 use crds::condition::{self, ConditionType};
 use kube::ResourceExt;
 use serde::Serialize;
 
 use super::SUMMARIES;
 use crate::printable;
-use crate::sight::{Seen, Sight};
+use crate::sight::Sight;
 use crate::table::Table;
 
 /// The page.
@@ -30,34 +31,14 @@ pub(super) struct Page {
     replicas: i32,
     ready_replicas: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    current: Option<Version>,
+    current: Option<ActiveRevision>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    updating: Option<Updating>,
+    updating: Option<UpdatingRevision>,
     steps: Vec<Step>,
     nodes: Vec<Node>,
     /// What could not be read, in the API server's words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hidden: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Version {
-    revision: String,
-    digest: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signer: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Updating {
-    #[serde(flatten)]
-    version: Version,
-    nodes: i32,
-    prepared_nodes: i32,
-    serving_nodes: i32,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,23 +84,8 @@ pub(super) fn page(sight: &Sight) -> Page {
         url: status.url,
         replicas: status.replicas,
         ready_replicas: status.ready_replicas,
-        current: status.current.map(|current| Version {
-            revision: current.revision,
-            digest: current.digest,
-            version: current.version,
-            signer: current.signer,
-        }),
-        updating: status.updating.map(|updating| Updating {
-            version: Version {
-                revision: updating.revision,
-                digest: updating.digest,
-                version: updating.version,
-                signer: updating.signer,
-            },
-            nodes: updating.nodes,
-            prepared_nodes: updating.prepared_nodes,
-            serving_nodes: updating.serving_nodes,
-        }),
+        current: status.current,
+        updating: status.updating,
         steps: status
             .conditions
             .iter()
@@ -131,10 +97,7 @@ pub(super) fn page(sight: &Sight) -> Page {
             })
             .collect(),
         nodes: sight.placements.known().iter().map(node).collect(),
-        hidden: match &sight.placements {
-            Seen::All(_) => Vec::new(),
-            Seen::Hidden(message) => vec![message.clone()],
-        },
+        hidden: sight.placements.hidden().into_iter().collect(),
     }
 }
 
@@ -175,15 +138,26 @@ impl fmt::Display for Page {
         writeln!(f, "{namespace}/{name}   Ready={ready} ({reason})")?;
         write!(f, "\n  image      {}", printable::line(&self.image))?;
         if let Some(current) = &self.current {
-            write!(f, "\n  serves     {current}")?;
+            let ActiveRevision {
+                revision: _,
+                digest,
+                version,
+                signer,
+            } = current;
+            let version = described(version.as_deref(), digest, signer.as_deref());
+            write!(f, "\n  serves     {version}")?;
         }
-        if let Some(Updating {
-            version,
-            nodes,
-            prepared_nodes,
-            serving_nodes,
-        }) = &self.updating
-        {
+        if let Some(updating) = &self.updating {
+            let UpdatingRevision {
+                revision: _,
+                digest,
+                version,
+                signer,
+                prepared_nodes,
+                serving_nodes,
+                nodes,
+            } = updating;
+            let version = described(version.as_deref(), digest, signer.as_deref());
             write!(f, "\n  follows    {version}")?;
             write!(
                 f,
@@ -250,15 +224,11 @@ impl Page {
     }
 }
 
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = self.version.as_deref().unwrap_or("no version");
-        write!(f, "{} ({})", printable::line(version), self.digest)?;
-        if let Some(signer) = &self.signer {
-            write!(f, ", signed by {}", printable::line(signer))?;
-        }
-        Ok(())
-    }
+/// A version in words: what it calls itself, what it is, and who vouches for it.
+fn described(version: Option<&str>, digest: &str, signer: Option<&str>) -> String {
+    let version = printable::line(version.unwrap_or("no version"));
+    let signer = signer.map(|signer| format!(", signed by {}", printable::line(signer)));
+    format!("{version} ({digest}){}", signer.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::SUMMARIES;
 use crate::printable;
-use crate::sight::{Seen, Sight, last_seen};
+use crate::sight::{Sight, last_seen};
 
 /// The most Events that are shown: what happened before these is another story.
 const EVENTS: usize = 5;
@@ -89,11 +89,8 @@ pub(super) fn page(sight: &Sight) -> Page {
         .iter()
         .filter(|condition| !SUMMARIES.contains(&condition.type_.as_str()))
         .find(|condition| !is_ready && condition.reason == reason);
-    let known: Reason = reason.parse().unwrap_or(Reason::Unknown);
-    let mut hidden: Vec<String> = Vec::new();
-    for message in [hidden_by(&sight.placements), hidden_by(&sight.events)] {
-        hidden.extend(message.cloned());
-    }
+    let known = Reason::named(&reason);
+    let hidden = [sight.placements.hidden(), sight.events.hidden()];
     Page {
         ready: is_ready,
         step: step.map(|step| step.type_.clone()),
@@ -114,16 +111,9 @@ pub(super) fn page(sight: &Sight) -> Page {
             .collect(),
         next: advice::next(is_ready, known, &namespace, &name, &component.spec.image),
         reason,
-        hidden,
+        hidden: hidden.into_iter().flatten().collect(),
         namespace,
         name,
-    }
-}
-
-fn hidden_by<T>(seen: &Seen<T>) -> Option<&String> {
-    match seen {
-        Seen::All(_) => None,
-        Seen::Hidden(message) => Some(message),
     }
 }
 

@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 
 use super::*;
+use crate::sight::Seen;
 use crate::sight::fixture::{self, UNSIGNED, UPDATING};
 
 #[test]
