@@ -1,6 +1,21 @@
 //! `run` serves a signed image, follows its tag, and ends well.
 
-use super::program::{Home, component, get, hello, hello_v2};
+use super::program::{Home, Running, component, get, hello, hello_v2};
+
+/// Runs what the two files say, and looks at them and at tags five times a second.
+fn follow(home: &Home, file: &str, trust: &str) -> Running {
+    home.start(&[
+        "run",
+        file,
+        trust,
+        "--port",
+        &Home::port(),
+        "--poll",
+        "200ms",
+        "-o",
+        "json",
+    ])
+}
 
 #[test]
 fn a_signed_image_serves_and_its_successor_takes_over_when_the_tag_moves() {
@@ -12,17 +27,7 @@ fn a_signed_image_serves_and_its_successor_takes_over_when_the_tag_moves() {
         .success();
     let file = home.write("hello.yaml", component(&image));
 
-    let running = home.start(&[
-        "run",
-        &file,
-        &trust,
-        "--port",
-        &Home::port(),
-        "--poll",
-        "200ms",
-        "-o",
-        "json",
-    ]);
+    let running = follow(&home, &file, &trust);
     let serving = running.event("serving");
     let url = serving["urls"][0].as_str().unwrap().to_owned();
     assert!(get(&url).contains("version: 1"));
@@ -46,17 +51,7 @@ fn what_is_paused_waits_and_what_runs_goes_on() {
         .success();
     let paused = format!("{}  rollout: {{paused: true}}\n", component(&image));
     let file = home.write("hello.yaml", component(&image));
-    let running = home.start(&[
-        "run",
-        &file,
-        &trust,
-        "--port",
-        &Home::port(),
-        "--poll",
-        "200ms",
-        "-o",
-        "json",
-    ]);
+    let running = follow(&home, &file, &trust);
     let url = running.event("serving")["urls"][0]
         .as_str()
         .unwrap()
