@@ -41,7 +41,7 @@ const FILE_CALLS: usize = 20;
 const OPENS: usize = 200;
 /// An epoch that never comes.
 const NEVER: u64 = 1 << 40;
-const CLASS: EngineClass = EngineClass::Small;
+const CLASS: EngineClass = EngineClass::SMALL;
 
 /// A component in plain wasmtime-wasi.
 struct Plain {

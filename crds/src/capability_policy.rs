@@ -119,6 +119,10 @@ pub struct Allow {
     /// Which executables of the platform may be started.
     #[serde(default, skip_serializing_if = "schema::is_default")]
     pub process: Processes,
+    /// Whether an instance may answer more than one request, so that one caller might be shown
+    /// what another has left in its memory.
+    #[serde(default, skip_serializing_if = "schema::is_default")]
+    pub instance_reuse: bool,
 }
 
 /// What may be reached in the network.
@@ -182,6 +186,15 @@ pub struct PerCallCeiling {
     #[schemars(schema_with = "schema::duration")]
     #[x_kube(validation = schema::duration_between(Limits::TIME_MIN, Limits::TIMEOUT_MAX))]
     pub timeout: Option<Span>,
+    /// Instructions of one call, in units of fuel. A component that names no limit is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = Limits::FUEL_MIN, max = Limits::FUEL_MAX))]
+    pub fuel: Option<u64>,
+    /// Bytes that one call reads and writes. A component that names no limit is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::quantity")]
+    #[x_kube(validation = schema::quantity_between(Limits::IO_MIN, Limits::IO_MAX))]
+    pub io: Option<Bytes>,
 }
 
 /// The most that `resources.perReplica` may name.

@@ -18,7 +18,7 @@ mod trigger;
 pub mod validate;
 mod volume;
 
-use capability::Span;
+use capability::{Limits, Span};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ pub use environment::{
 pub use outbound::{Credentials, OutboundGrant, Protocol, Reach};
 pub use placement::{PlacementMode, PlacementSpec, SpreadConstraint, WhenUnsatisfiable};
 pub use process::Processes;
-pub use resources::{PerCall, PerReplica, Requests, Resources};
+pub use resources::{Instances, PerCall, PerReplica, Requests, Resources};
 pub use rollout::{Health, HttpGet, Rollout};
 pub use service::{ServiceSpec, ServiceType, TrafficDistribution};
 pub use status::{
@@ -123,7 +123,9 @@ use crate::{bound, schema};
     validation = Rule::new("!has(self.capabilities) || !has(self.capabilities.filesystem) || self.capabilities.filesystem.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.volume))")
         .message("capabilities.filesystem names a volume that is not in volumes; add it there, or correct the name"),
     validation = Rule::new("!has(self.capabilities) || !has(self.capabilities.filesystem) || self.capabilities.filesystem.all(m, !has(m.write) || size(m.write) == 0 || !has(self.volumes) || self.volumes.all(v, v.name != m.volume || has(v.emptyDir) || has(v.hostPath)))")
-        .message("volumes from a configMap or secret cannot be written; remove write, or use an emptyDir")
+        .message("volumes from a configMap or secret cannot be written; remove write, or use an emptyDir"),
+    validation = Rule::new("!has(self.instances) || self.instances.maxRequests <= 1 || !has(self.capabilities) || !has(self.capabilities.network) || !has(self.capabilities.network.outbound) || self.capabilities.network.outbound.all(o, !has(o.credentials))")
+        .message("an instance that answers more than one request could show one caller what it fetched with a credential for another; remove instances, or the credentials")
 )]
 pub struct WasmComponentSpec {
     /// The image to run: `registry/repository:tag`, or with `@sha256:` and a digest.
@@ -204,6 +206,10 @@ pub struct WasmComponentSpec {
     #[serde(default, skip_serializing_if = "schema::is_default")]
     pub audit: AuditLevel,
 
+    /// How long one instance of it lives.
+    #[serde(default, skip_serializing_if = "schema::is_default")]
+    pub instances: Instances,
+
     /// What the component may use.
     #[serde(default)]
     pub resources: Resources,
@@ -225,6 +231,13 @@ pub struct LocalObjectReference {
     pub name: String,
 }
 
+impl WasmComponentSpec {
+    /// The limits the component runs under.
+    pub fn limits(&self) -> Limits {
+        self.resources.limits(&self.instances)
+    }
+}
+
 impl Default for WasmComponentSpec {
     /// An empty image and otherwise what the API server fills in.
     fn default() -> Self {
@@ -243,6 +256,7 @@ impl Default for WasmComponentSpec {
             volumes: Vec::new(),
             capabilities: Capabilities::default(),
             audit: AuditLevel::default(),
+            instances: Instances::default(),
             resources: Resources::default(),
             health: None,
             rollout: Rollout::default(),

@@ -258,6 +258,10 @@ pub enum Reason {
     MemoryExceeded,
     /// A call used more than perCall.cpuTime.
     CpuExceeded,
+    /// A call used more than perCall.fuel.
+    FuelExhausted,
+    /// A call read and wrote more than perCall.io.
+    IoExceeded,
     /// No response head within perCall.timeout.
     TimeoutExceeded,
     /// All of the component's calls are in flight.
@@ -367,6 +371,8 @@ impl Reason {
             | Self::AwaitingAgent
             | Self::MemoryExceeded
             | Self::CpuExceeded
+            | Self::FuelExhausted
+            | Self::IoExceeded
             | Self::TimeoutExceeded
             | Self::ConcurrencyLimit
             | Self::NodeSaturated

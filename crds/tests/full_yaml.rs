@@ -98,7 +98,7 @@ fn defaults_are_those_of_the_api_server() {
     };
     let spec = &component.spec;
     assert_eq!(spec.replicas, 1);
-    assert_eq!(spec.resources.limits(), capability::Limits::default());
+    assert_eq!(spec.limits(), capability::Limits::default());
     assert_eq!(spec.rollout.termination_grace_period_seconds, 30);
     assert_eq!(spec.rollout.revision_history_limit, 10);
     assert_eq!(

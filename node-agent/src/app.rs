@@ -543,7 +543,7 @@ fn facts(config: &Config, cluster: &ClusterConfig) -> WasmNodeStatus {
     WasmNodeStatus {
         agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         wasmtime_version: Some(runtime::WASMTIME_VERSION.to_owned()),
-        engine_hash: Some(engine_class::hash(EngineClass::Small).to_owned()),
+        engine_hash: Some(engine_class::hash(EngineClass::SMALL)),
         features,
         pod_ref: Some(PodReference {
             name: cluster.pod_name.clone(),

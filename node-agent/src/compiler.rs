@@ -13,7 +13,6 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use crate::config::Program;
-use crate::engine_class;
 use crate::memfd::{Draft, Sealed, read_bounded};
 use crate::message::{CompileOrder, Compiled, Envelope, Refused};
 use crate::sandbox::{self, MACHINE_CODE_MAX};
@@ -221,7 +220,7 @@ impl Input {
         let end = input.iter().position(|byte| *byte == b'\n')?;
         let (class, rest) = input.split_at(end);
         Some((
-            engine_class::named(std::str::from_utf8(class).ok()?)?,
+            EngineClass::from_name(std::str::from_utf8(class).ok()?)?,
             rest.get(1..)?,
         ))
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::network::Network;
 
 /// The version of these messages. Both ends are one binary, so another version is refused.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// A slot of the worker. Control gives the numbers, and never one twice; 0 is nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -277,8 +277,18 @@ pub struct Note {
     pub object: String,
     /// What admitted or denied it.
     pub rule: Rule,
+    /// Who called, when somebody did.
+    pub caller: Option<Caller>,
+}
+
+/// Who called a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
     /// The trigger that the call came to.
-    pub trigger: Option<String>,
+    pub trigger: String,
+    /// The other end of its connection: of a proxy or a node, where one stands in between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
 }
 
 /// A refusal that crosses a process border.

@@ -30,6 +30,20 @@ fn a_loop_ends_with_the_cpu_limit() -> Result<()> {
 }
 
 #[test]
+fn a_loop_ends_with_the_fuel_limit() -> Result<()> {
+    shared("limit-fuel", async |tenant| {
+        let per_call = json!({ "fuel": 50_000_000, "cpuTime": "20s" });
+        over_a_limit(
+            tenant,
+            json!({ "perCall": per_call }),
+            "/spin",
+            "FuelExhausted",
+        )
+        .await
+    })
+}
+
+#[test]
 fn growth_ends_with_the_memory_limit() -> Result<()> {
     shared("limit-memory", async |tenant| {
         over_a_limit(

@@ -28,6 +28,7 @@ mod pull_secret;
 mod quiet;
 mod refusals;
 mod registry_down;
+mod reuse;
 mod rotation;
 mod service;
 mod survival;

@@ -61,7 +61,13 @@ fn what_is_paused_waits_and_what_runs_goes_on() {
     home.write("hello.yaml", paused);
     home.run(&["push", &image, &hello_v2(), "--sign", "cosign.key"])
         .success();
-    let refused = running.event("refused");
+    let refused = loop {
+        let refused = running.event("refused");
+        // For a moment it is pushed and not yet signed.
+        if refused["reason"] != "Unsigned" {
+            break refused;
+        }
+    };
     assert_eq!(refused["reason"], "RolloutPaused", "{refused}");
     assert!(get(&url).contains("version: 1"));
 

@@ -42,6 +42,9 @@ pub struct Allow {
     pub outbound: Vec<OutboundRule>,
     /// Executables of the platform.
     pub process: ProcessRights,
+    /// Whether an instance may answer more than one request, and so show one caller what
+    /// another has left in its memory.
+    pub instance_reuse: bool,
 }
 
 /// The highest limits. None: only the platform's own.
@@ -64,6 +67,11 @@ pub struct PerCallCeiling {
     pub cpu_time: Option<Span>,
     /// Time on the wall clock until the response head.
     pub timeout: Option<Span>,
+    /// Instructions. A component that names no limit is above it.
+    pub fuel: Option<u64>,
+    /// Bytes through files, connections and bodies. A component that names no limit is above
+    /// it.
+    pub io: Option<Bytes>,
 }
 
 /// The highest limits of one replica.
@@ -117,11 +125,14 @@ impl LimitCeiling {
             requests: _,
             per_replica,
             per_call,
+            instances: _,
         } = limits;
         let excesses = [
             above("perCall.memory", per_call.memory, self.per_call.memory),
             above("perCall.cpuTime", per_call.cpu_time, self.per_call.cpu_time),
             above("perCall.timeout", per_call.timeout, self.per_call.timeout),
+            unlimited("perCall.fuel", per_call.fuel, self.per_call.fuel),
+            unlimited("perCall.io", per_call.io, self.per_call.io),
             above(
                 "perReplica.concurrency",
                 per_replica.concurrency,
@@ -134,6 +145,22 @@ impl LimitCeiling {
             ),
         ];
         excesses.into_iter().flatten().collect()
+    }
+}
+
+/// As `above`, for a limit that need not be written.
+fn unlimited<T: Ord + ToString>(
+    field: &'static str,
+    found: Option<T>,
+    most: Option<T>,
+) -> Option<Excess> {
+    match found {
+        Some(found) => above(field, found, most),
+        None => most.map(|most| Excess {
+            field,
+            found: "not limited".to_owned(),
+            most: most.to_string(),
+        }),
     }
 }
 

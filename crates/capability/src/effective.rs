@@ -92,6 +92,13 @@ impl Effective {
         self.volume_refused_by(mount).unwrap_or(Rule::Granted)
     }
 
+    /// Whether an instance may answer more than one request.
+    #[must_use]
+    pub fn reuses_instances(&self) -> bool {
+        let admits = |ceiling: &Ceiling| ceiling.allow.instance_reuse;
+        !self.ceilings.is_empty() && self.ceilings.iter().all(admits)
+    }
+
     /// How far a connection may reach.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::effective::is_read_only;
 use crate::grant::{Grant, MountPoint};
 use crate::host::{HostName, HostPattern};
 use crate::limits::Limits;
-use crate::outbound::{HostRequest, OutboundRule, Reach};
+use crate::outbound::{HostRequest, OutboundRule, Protocol, Reach};
 use crate::path::PathGlob;
 use crate::process::ProcessRights;
 use crate::reach::{Class, classify};
@@ -67,11 +67,14 @@ pub fn judge(
     for request in requests {
         judge_request(request, requests, grant, ceilings, &mut refusals);
     }
-    if ceilings.is_empty() && wants_something(requests, grant) {
+    let reuses = limits.instances.max_requests > 1;
+    if ceilings.is_empty() && (reuses || wants_something(requests, grant)) {
         refusals.push(no_ceiling());
     }
     judge_grant(grant, ceilings, &mut refusals);
+    judge_reuse(limits, ceilings, &mut refusals);
     let limits = effective_limits(requests, limits);
+    refusals.extend(judge_uncounted(&limits, grant));
     for ceiling in ceilings {
         judge_limits(&limits, ceiling, &mut refusals);
     }
@@ -96,6 +99,8 @@ pub fn effective_limits(requests: &[Request], limits: &Limits) -> Limits {
             .cpu_time
             .unwrap_or(per_call.cpu_time)
             .min(per_call.cpu_time);
+        let fuel = [asked.fuel, per_call.fuel];
+        per_call.fuel = fuel.into_iter().flatten().min();
     }
     lowered
 }
@@ -143,14 +148,6 @@ fn judge_request(
     ceilings: &[Ceiling],
     refusals: &mut Vec<Refusal>,
 ) {
-    if request.limits.fuel.is_some() {
-        refusals.push(Refusal {
-            kind: RefusalKind::NotSupported,
-            subject: "max_fuel".to_owned(),
-            message: "the manifest limits itself by `max_fuel`, and fuel is not metered here: write `max_time_ms` instead".to_owned(),
-            mend: None,
-        });
-    }
     for (ask, optional) in request.asks() {
         // What another manifest leaves out is not asked for.
         if optional || !asked_for(all, &ask) {
@@ -315,7 +312,7 @@ fn no_ceiling() -> Refusal {
     Refusal {
         kind: RefusalKind::AboveCeiling,
         subject: "capabilities".to_owned(),
-        message: "no CapabilityPolicy with mode: Enforce selects the namespace, so nothing can be granted: ask the platform team for one, or take spec.capabilities out".to_owned(),
+        message: "no CapabilityPolicy with mode: Enforce selects the namespace, so nothing can be granted: ask the platform team for one, or take spec.capabilities and spec.instances out".to_owned(),
         mend: None,
     }
 }
@@ -390,13 +387,49 @@ fn above_ceiling(subject: String, policy: &str, addition: Addition) -> Refusal {
     }
 }
 
+fn judge_reuse(limits: &Limits, ceilings: &[Ceiling], refusals: &mut Vec<Refusal>) {
+    if limits.instances.max_requests <= 1 {
+        return;
+    }
+    let refusing = |ceiling: &&Ceiling| !ceiling.allow.instance_reuse;
+    for Ceiling { policy, .. } in ceilings.iter().filter(refusing) {
+        refusals.push(Refusal {
+            kind: RefusalKind::AboveCeiling,
+            subject: "instances.maxRequests".to_owned(),
+            message: format!(
+                "CapabilityPolicy {policy} does not admit that an instance answers more than one request, because callers would share its memory: take out spec.instances, or ask the platform team for allow.instanceReuse in that policy"
+            ),
+            mend: Some(Mend::Policy(policy.clone(), Addition::InstanceReuse)),
+        });
+    }
+}
+
+/// Bytes through raw sockets are not counted, so a limit of them would not hold.
+fn judge_uncounted(limits: &Limits, grant: &Grant) -> Option<Refusal> {
+    limits.per_call.io?;
+    let Grant::Listed { outbound, .. } = grant else {
+        return None;
+    };
+    let is_raw = |rule: &&OutboundRule| matches!(rule.protocol, Protocol::Tcp | Protocol::Udp);
+    let raw = outbound.iter().find(is_raw)?;
+    Some(Refusal {
+        kind: RefusalKind::NotSupported,
+        subject: "perCall.io".to_owned(),
+        message: format!(
+            "spec.resources.perCall.io limits bytes, and those of raw {} sockets are not counted: take it out, or grant HTTP or HTTPS in place of {}",
+            raw.protocol, raw.protocol
+        ),
+        mend: None,
+    })
+}
+
 fn judge_limits(limits: &Limits, ceiling: &Ceiling, refusals: &mut Vec<Refusal>) {
     for excess in ceiling.limits.exceeded_by(limits) {
         refusals.push(Refusal {
             kind: RefusalKind::LimitAboveCeiling,
             subject: excess.field.to_owned(),
             message: format!(
-                "spec.resources.{} is {}, and CapabilityPolicy {} admits at most {}: lower it, or ask the platform team to raise spec.limits of that policy",
+                "spec.resources.{} is {}, and CapabilityPolicy {} admits at most {}: write that or less, or ask the platform team to raise spec.limits of that policy",
                 excess.field, excess.found, ceiling.policy, excess.most
             ),
             mend: Some(Mend::Component(Addition::Limit {

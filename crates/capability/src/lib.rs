@@ -32,7 +32,7 @@ pub use effective::{Effective, PathRights, Right};
 pub use grant::{Grant, MountGrant, MountPoint, VolumeKind, VolumeSource};
 pub use host::{HostName, HostPattern, InvalidHost};
 pub use judge::{Addition, Mend, Refusal, RefusalKind, effective_limits, judge};
-pub use limits::{Limits, LimitsError, PerCall, PerReplica, Requests};
+pub use limits::{Instances, Limits, LimitsError, PerCall, PerReplica, Requests};
 pub use manifest::ManifestError;
 pub use outbound::{Destination, HostRequest, OutboundRule, Ports, Protocol, Reach};
 pub use path::{GuestPath, InvalidPath, PathGlob};

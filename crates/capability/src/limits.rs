@@ -19,6 +19,21 @@ pub struct Limits {
     pub per_replica: PerReplica,
     /// The most that one call may use.
     pub per_call: PerCall,
+    /// How long one instance lives.
+    #[serde(skip_serializing_if = "Instances::is_default")]
+    pub instances: Instances,
+}
+
+/// How long one instance lives. It is dropped at whichever comes first, and after any call
+/// that did not end well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Instances {
+    /// Requests that it answers, one after the other. 1: every request has an instance of its
+    /// own.
+    pub max_requests: u32,
+    /// How long it waits for the next one.
+    pub idle_timeout: Span,
 }
 
 /// What placement adds up per node.
@@ -49,6 +64,13 @@ pub struct PerCall {
     pub cpu_time: Span,
     /// Time on the wall clock until the response head.
     pub timeout: Span,
+    /// Instructions, in wasmtime's units of fuel. None: they are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// Bytes that it moves through files, connections and bodies. None: as many as it has
+    /// time for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io: Option<Bytes>,
 }
 
 /// Limits that no node can honour, or that contradict each other.
@@ -121,6 +143,18 @@ impl Limits {
     pub const TIME_MIN: Span = Span::milliseconds(1);
     /// The longest that any exchange may last.
     pub const TIMEOUT_MAX: Span = Span::minutes(15);
+    /// Less does not bring a component of an ordinary toolchain to its handler.
+    pub const FUEL_MIN: u64 = 10_000;
+    /// More than a core burns in `TIMEOUT_MAX`.
+    pub const FUEL_MAX: u64 = 10_000_000_000_000;
+    /// What leaks in a guest has to come to an end.
+    pub const INSTANCE_REQUESTS_MAX: u32 = 100_000;
+    /// Memory that waits for longer is better spent on somebody else.
+    pub const IDLE_TIMEOUT_MAX: Span = Span::minutes(5);
+    /// Less does not hold a request's first read.
+    pub const IO_MIN: Bytes = Bytes::kib(64);
+    /// More than a disk moves in `TIMEOUT_MAX`.
+    pub const IO_MAX: Bytes = Bytes::gib(1024);
 
     /// Whether the limits make sense, each and together.
     ///
@@ -131,6 +165,7 @@ impl Limits {
             requests,
             per_replica,
             per_call,
+            instances,
         } = self;
         within(
             "perCall.memory",
@@ -150,6 +185,12 @@ impl Limits {
             Self::TIME_MIN,
             Self::TIMEOUT_MAX,
         )?;
+        if let Some(fuel) = per_call.fuel {
+            within("perCall.fuel", fuel, Self::FUEL_MIN, Self::FUEL_MAX)?;
+        }
+        if let Some(io) = per_call.io {
+            within("perCall.io", io, Self::IO_MIN, Self::IO_MAX)?;
+        }
         within(
             "perReplica.concurrency",
             per_replica.concurrency,
@@ -167,6 +208,18 @@ impl Limits {
             requests.memory,
             Bytes(0),
             Self::PER_REPLICA_MEMORY_MAX,
+        )?;
+        within(
+            "instances.maxRequests",
+            instances.max_requests,
+            1,
+            Self::INSTANCE_REQUESTS_MAX,
+        )?;
+        within(
+            "instances.idleTimeout",
+            instances.idle_timeout,
+            Self::TIME_MIN,
+            Self::IDLE_TIMEOUT_MAX,
         )?;
         part_of(
             "perCall.memory",
@@ -197,6 +250,21 @@ impl Default for Requests {
     }
 }
 
+impl Instances {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self {
+            max_requests: 1,
+            idle_timeout: Span::seconds(1),
+        }
+    }
+}
+
 impl Default for PerReplica {
     fn default() -> Self {
         Self {
@@ -212,6 +280,8 @@ impl Default for PerCall {
             memory: Bytes::mib(64),
             cpu_time: Span::milliseconds(200),
             timeout: Span::seconds(30),
+            fuel: None,
+            io: None,
         }
     }
 }
@@ -280,7 +350,7 @@ mod tests {
     #[test]
     fn every_limit_has_a_floor_and_a_ceiling() {
         type Change = fn(&mut Limits);
-        let changes: [(Change, &str); 9] = [
+        let changes: [(Change, &str); 16] = [
             (|l| l.per_call.memory = Bytes(0), "perCall.memory"),
             (|l| l.per_call.memory = Bytes::gib(1), "perCall.memory"),
             (|l| l.per_call.cpu_time = Span::default(), "perCall.cpuTime"),
@@ -292,6 +362,10 @@ mod tests {
                 |l| l.per_call.timeout = Span::minutes(16),
                 "perCall.timeout",
             ),
+            (|l| l.per_call.fuel = Some(9_999), "perCall.fuel"),
+            (|l| l.per_call.fuel = Some(u64::MAX), "perCall.fuel"),
+            (|l| l.per_call.io = Some(Bytes::kib(1)), "perCall.io"),
+            (|l| l.per_call.io = Some(Bytes::gib(2_000)), "perCall.io"),
             (|l| l.per_replica.concurrency = 0, "perReplica.concurrency"),
             (
                 |l| l.per_replica.concurrency = 4_097,
@@ -302,6 +376,15 @@ mod tests {
                 "perReplica.memory",
             ),
             (|l| l.requests.memory = Bytes::gib(1), "requests.memory"),
+            (|l| l.instances.max_requests = 0, "instances.maxRequests"),
+            (
+                |l| l.instances.max_requests = 100_001,
+                "instances.maxRequests",
+            ),
+            (
+                |l| l.instances.idle_timeout = Span::minutes(6),
+                "instances.idleTimeout",
+            ),
         ];
         for (change, field) in changes {
             let mut limits = Limits::default();

@@ -136,7 +136,7 @@ fn limits(section: &Section<'_, '_>) -> Result<LimitRequest, ManifestError> {
     Ok(LimitRequest {
         memory: memory.number("max_memory_bytes", least_memory)?.map(Bytes),
         cpu_time: cpu.number("max_time_ms", 1)?.map(Span::milliseconds),
-        fuel: cpu.number("max_fuel", 1)?,
+        fuel: cpu.number("max_fuel", Limits::FUEL_MIN)?,
     })
 }
 

@@ -38,10 +38,11 @@ async fn main() -> anyhow::Result<()> {
 
     // 3. Load: verified bytes, compiled here, sealed, linked with what is granted.
     let verified = verified(std::fs::read(&file).with_context(|| file.clone())?)?;
-    let class = EngineClass::of(verified.facts());
+    let workload = workload(&verified);
+    let class = EngineClass::of(verified.facts(), &workload.limits);
     let machine_code = compile::compile(class, verified.wasm())?;
     let code = Code::seal(&verified, class, &machine_code)?;
-    let component = runtime.load(&code, workload(&verified))?;
+    let component = runtime.load(&code, workload)?;
     component.probe(None, Duration::from_secs(10)).await?;
 
     // 4. Execute: hand it connections. `component.handle(request)` works without any, too.

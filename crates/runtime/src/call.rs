@@ -4,10 +4,11 @@
 //! and each call is counted exactly once. Made by `http::exchange`.
 
 use crate::admission::Slots;
+use crate::caller::Caller;
 use crate::cpu::{Meter, Turns};
 use crate::limits::{Budget, Holding};
 use crate::outcome::{Outcome, Tally};
-use crate::ticker::{Ticker, Ticking};
+use crate::ticker::Ticker;
 use capability::PerCall;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -31,9 +32,8 @@ pub(crate) struct Account {
 #[derive(Debug)]
 pub(crate) struct Call {
     account: Arc<Account>,
-    _ticking: Ticking,
-    /// The trigger that the request came to.
-    trigger: Option<Arc<str>>,
+    /// Who sent the request.
+    caller: Option<Arc<Caller>>,
     started: Instant,
     pub(crate) meter: Meter,
     holding: Holding,
@@ -43,6 +43,8 @@ pub(crate) struct Call {
     /// guest ends of it.
     denied: AtomicU8,
     counted: AtomicBool,
+    /// Bytes that it may still read and write, where that is limited.
+    io: Option<AtomicU64>,
     /// When the last byte of a body moved, in milliseconds since the start.
     moved: AtomicU64,
 }
@@ -75,11 +77,10 @@ impl Call {
     pub(crate) fn new(
         account: Arc<Account>,
         limits: &PerCall,
-        trigger: Option<&Arc<str>>,
+        caller: Option<&Arc<Caller>>,
     ) -> Arc<Call> {
         Arc::new(Call {
-            _ticking: account.ticker.hold(),
-            trigger: trigger.cloned(),
+            caller: caller.cloned(),
             account,
             started: Instant::now(),
             meter: Meter::new(limits.cpu_time.0),
@@ -87,6 +88,7 @@ impl Call {
             ended_by: AtomicU8::new(0),
             denied: AtomicU8::new(0),
             counted: AtomicBool::new(false),
+            io: limits.io.map(|limit| AtomicU64::new(limit.0)),
             moved: AtomicU64::new(0),
         })
     }
@@ -95,8 +97,13 @@ impl Call {
         &self.account
     }
 
+    pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.as_ref()
+    }
+
+    /// The trigger that the request came to.
     pub(crate) fn trigger(&self) -> Option<&Arc<str>> {
-        self.trigger.as_ref()
+        self.caller.as_ref().map(|caller| &caller.trigger)
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -142,6 +149,18 @@ impl Call {
         }
     }
 
+    /// Counts bytes that were read or are to be written for it. False when they are too many;
+    /// then the call has ended.
+    pub(crate) fn transfer(&self, bytes: usize) -> bool {
+        let Some(left) = &self.io else { return true };
+        let pay = |left: u64| left.checked_sub(bytes as u64);
+        let paid = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay);
+        if paid.is_err() {
+            self.end(Outcome::IoExceeded);
+        }
+        paid.is_ok()
+    }
+
     /// Notes that a body byte moved.
     pub(crate) fn moved(&self) {
         let elapsed = self.started.elapsed().as_millis();
@@ -161,8 +180,5 @@ impl Drop for Call {
     fn drop(&mut self) {
         // Nobody waited for the end.
         self.count(self.ended_by().unwrap_or(Outcome::Cancelled));
-        self.account
-            .cpu_micros
-            .fetch_add(self.meter.micros(), Ordering::Relaxed);
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::admission::Slots;
 use crate::call::{Account, Call};
+use crate::caller::Caller;
 use crate::capability::audit::{Audit, Capability};
 use crate::capability::filesystem::Files;
 use crate::capability::network::{Credential, Network};
@@ -121,8 +122,10 @@ impl Component {
         mounts: Vec<Mount>,
         credentials: Vec<Credential>,
     ) -> Result<(), LoadError> {
-        let given = &self.service.given;
-        given.refresh(effective, values, mounts, credentials)
+        let Service { given, proxy, .. } = &self.service;
+        given.refresh(effective, values, mounts, credentials)?;
+        proxy.dismiss();
+        Ok(())
     }
 
     /// Changes how many replicas this node holds: their budgets add up. At least 1.
@@ -145,11 +148,11 @@ impl Component {
         self.handle_for(None, request).await
     }
 
-    /// As `handle`, for a request that came to a trigger: the lines that the guest prints
-    /// meanwhile name it.
+    /// As `handle`, for a request of somebody: the lines that the guest prints meanwhile and
+    /// the records of what it does name them.
     pub async fn handle_for<B>(
         &self,
-        trigger: Option<&Arc<str>>,
+        caller: Option<&Arc<Caller>>,
         request: Request<B>,
     ) -> Response<Body>
     where
@@ -160,7 +163,7 @@ impl Component {
                 let timeout = self.service.given.workload.limits.per_call.timeout.0;
                 let incoming = Incoming {
                     request,
-                    trigger,
+                    caller,
                     slot: Some(slot),
                 };
                 exchange(&self.service, incoming, timeout).await
@@ -197,7 +200,7 @@ impl Component {
         let left = deadline.saturating_duration_since(Instant::now());
         let incoming = Incoming {
             request,
-            trigger: None,
+            caller: None,
             slot: None,
         };
         let response = exchange(&self.service, incoming, left).await;

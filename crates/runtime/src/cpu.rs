@@ -16,7 +16,7 @@
 use crate::call::Call;
 use crate::guest::Guest;
 use crate::outcome::Outcome;
-use crate::ticker::TICK;
+use crate::ticker::{TICK, Ticking};
 use rustix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
 use std::future::Future;
@@ -56,6 +56,7 @@ pub(crate) struct Meter {
 pub(crate) struct Metered<F> {
     call: Arc<Call>,
     guest: Pin<Box<F>>,
+    _ticking: Ticking,
 }
 
 impl Turns {
@@ -154,6 +155,9 @@ pub(crate) fn supervise(store: &mut Store<Guest>) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store: StoreContextMut<'_, Guest>| {
         let call = store.data().call();
+        if call.ended_by().is_some() {
+            return Ok(UpdateDeadline::Interrupt);
+        }
         if call.meter.exceeded() {
             call.end(Outcome::CpuExceeded);
             return Ok(UpdateDeadline::Interrupt);
@@ -170,9 +174,17 @@ pub(crate) fn supervise(store: &mut Store<Guest>) {
 impl<F: Future<Output = wasmtime::Result<()>>> Metered<F> {
     pub(crate) fn new(call: Arc<Call>, guest: F) -> Metered<F> {
         Metered {
+            _ticking: call.account().ticker.hold(),
             call,
             guest: Box::pin(guest),
         }
+    }
+}
+
+impl<F> Drop for Metered<F> {
+    fn drop(&mut self) {
+        let used = &self.call.account().cpu_micros;
+        used.fetch_add(self.call.meter.micros(), Ordering::Relaxed);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The three engines, and everything about them that machine code depends on.
+//! The engines, and everything about them that machine code depends on.
 //!
 //! The compiler process and the runtime must agree on every flag here, so both get their
 //! configuration from `tunables`. Knows no component. Called by `compile` and `runtime`.
@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::pool::{Pool, Reset, Sizes};
 use artifact::component::{Facts, World};
+use capability::Limits;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use wasmtime::{
@@ -41,42 +42,99 @@ pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 
 /// Which engine a component runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EngineClass {
-    /// WASI 0.2 components with little data: memory from a pool of our own, data copied.
+pub struct EngineClass {
+    memory: Memory,
+    /// Whether its code counts its instructions.
+    metered: bool,
+}
+
+/// Where instances of a class have their memory, and which calls they know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Memory {
     Small,
-    /// WASI 0.2 components with large data: pooling allocator, data mapped copy-on-write.
     Large,
-    /// WASI 0.3 components, whose host calls are three to four times dearer.
     P3,
 }
 
 impl EngineClass {
-    /// The class for a component, from what is in it.
+    /// WASI 0.2 components with little data: memory from a pool of our own, data copied.
+    pub const SMALL: EngineClass = EngineClass::unmetered(Memory::Small);
+    /// WASI 0.2 components with large data: pooling allocator, data mapped copy-on-write.
+    pub const LARGE: EngineClass = EngineClass::unmetered(Memory::Large);
+    /// WASI 0.3 components, whose host calls are three to four times dearer.
+    pub const P3: EngineClass = EngineClass::unmetered(Memory::P3);
+    /// All of them, in the order of their cost.
+    pub const ALL: [EngineClass; 6] = [
+        EngineClass::SMALL,
+        EngineClass::LARGE,
+        EngineClass::P3,
+        EngineClass::SMALL.metered(),
+        EngineClass::LARGE.metered(),
+        EngineClass::P3.metered(),
+    ];
+
+    /// The class for a component, from what is in it and what its calls may use. Counting
+    /// instructions makes code about a fifth slower, so only what has a limit of fuel pays.
     #[must_use]
-    pub fn of(facts: &Facts) -> EngineClass {
-        match facts.world {
+    pub fn of(facts: &Facts, limits: &Limits) -> EngineClass {
+        let class = match facts.world {
             World::HttpP3 => EngineClass::P3,
-            _ if facts.data_bytes > SMALL_DATA => EngineClass::Large,
-            _ => EngineClass::Small,
+            _ if facts.data_bytes > SMALL_DATA => EngineClass::LARGE,
+            _ => EngineClass::SMALL,
+        };
+        match limits.per_call.fuel {
+            Some(_) => class.metered(),
+            None => class,
         }
+    }
+
+    /// The same for code that counts its instructions.
+    #[must_use]
+    pub const fn metered(self) -> EngineClass {
+        EngineClass {
+            metered: true,
+            ..self
+        }
+    }
+
+    /// Whether its code counts its instructions.
+    #[must_use]
+    pub const fn is_metered(self) -> bool {
+        self.metered
+    }
+
+    /// Whether it is for WASI 0.3.
+    #[must_use]
+    pub const fn is_p3(self) -> bool {
+        matches!(self.memory, Memory::P3)
     }
 
     /// The name in messages, file names and flags.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            EngineClass::Small => "small",
-            EngineClass::Large => "large",
-            EngineClass::P3 => "p3",
+        match (self.memory, self.metered) {
+            (Memory::Small, false) => "small",
+            (Memory::Large, false) => "large",
+            (Memory::P3, false) => "p3",
+            (Memory::Small, true) => "small-metered",
+            (Memory::Large, true) => "large-metered",
+            (Memory::P3, true) => "p3-metered",
         }
     }
 
     /// The class of a name that `name` gave.
     #[must_use]
     pub fn from_name(name: &str) -> Option<EngineClass> {
-        [EngineClass::Small, EngineClass::Large, EngineClass::P3]
+        EngineClass::ALL
             .into_iter()
             .find(|class| class.name() == name)
+    }
+
+    const fn unmetered(memory: Memory) -> EngineClass {
+        EngineClass {
+            memory,
+            metered: false,
+        }
     }
 }
 
@@ -108,14 +166,15 @@ pub(crate) fn tunables(class: EngineClass) -> wasmtime::Config {
                 | WasmFeatures::STACK_SWITCHING,
             false,
         )
-        .concurrency_support(class == EngineClass::P3)
+        .concurrency_support(class.is_p3())
         .epoch_interruption(true)
+        .consume_fuel(class.metered)
         .cranelift_opt_level(OptLevel::Speed)
         .memory_reservation(RESERVATION)
         .memory_guard_size(GUARD)
         .memory_may_move(false)
         // Our own pool hands out anonymous memory, into which data is copied.
-        .memory_init_cow(class == EngineClass::Large)
+        .memory_init_cow(class.memory == Memory::Large)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(FIBER_STACK)
         // What one guest left on a stack must not be there for the next.
@@ -130,22 +189,40 @@ pub(crate) fn build(class: EngineClass, config: &Config) -> Result<Engine, Error
         source,
     };
     let mut wasmtime = tunables(class);
-    let stores = match class {
-        EngineClass::Small => config.live_stores,
-        // Guests with megabytes of image are few, and slots of this allocator are dear.
-        EngineClass::Large => (config.live_stores / 2).max(8),
-        EngineClass::P3 => (config.live_stores / 8).max(8),
-    };
-    match class {
-        EngineClass::Small | EngineClass::P3 => {
+    let stores = stores(class, config).saturating_add(resting(class, config));
+    match class.memory {
+        Memory::Small | Memory::P3 => {
             own_pools(&mut wasmtime, stores, config).map_err(|source| failed(source.into()))?;
         }
-        EngineClass::Large => {
+        Memory::Large => {
             let pooling = pooling(stores, config);
             wasmtime.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
         }
     }
     Engine::new(&wasmtime).map_err(failed)
+}
+
+/// Stores of a class at once. Address space is what they cost: all classes together have to
+/// fit into the 128 TiB of a process.
+fn stores(class: EngineClass, config: &Config) -> u32 {
+    let all = config.live_stores;
+    let part = match class.memory {
+        Memory::Small => all,
+        // Guests with megabytes of image are few, and slots of this allocator are dear.
+        Memory::Large => all / 2,
+        Memory::P3 => all / 8,
+    };
+    match class.metered {
+        // The limit is for the few who want every run to end at the same instruction.
+        true => part / 4,
+        false => part,
+    }
+    .max(8)
+}
+
+/// Instances of a class that may wait for their next request, beside those at work.
+pub(crate) fn resting(class: EngineClass, config: &Config) -> u32 {
+    (stores(class, config) / 4).max(2)
 }
 
 /// An engine like the runtime's own, for whoever wants to know what all that is around it

@@ -88,6 +88,14 @@ pub enum LoadError {
         "the component needs WASI 0.3, which is off on this node; start the agent with --p3 or build for WASI 0.2"
     )]
     P3Off,
+    /// Instructions are to be counted by code that does not, or the other way round.
+    #[error(
+        "the machine code is of the {class} engine, and resources.perCall.fuel wants another; compile it again"
+    )]
+    Metering {
+        /// Name of the engine class.
+        class: &'static str,
+    },
     /// Memory that the component has from the start is more than a call may hold.
     #[error(
         "the component starts with {needed} bytes of memory, but perCall.memory is {allowed}; raise resources.perCall.memory"

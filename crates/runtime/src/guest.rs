@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::error::LoadError;
 use crate::http::outgoing::Hooks;
 use crate::limits::Ledger;
+use crate::outcome::Outcome;
 use crate::output::{Lines, Stream};
 use crate::workload::{Mount, Workload};
 use capability::{Effective, Values};
@@ -43,6 +44,8 @@ pub(crate) struct Delivered {
     config: Variables,
     pub(crate) credentials: Vec<Credential>,
     backings: Backings,
+    /// Whether an instance may answer more than one request.
+    reuses: bool,
 }
 
 /// What stands behind a component's capabilities.
@@ -134,6 +137,11 @@ impl Given {
         )
     }
 
+    /// Whether an instance may answer more than one request, as far as rights go.
+    pub(crate) fn reuses(&self) -> bool {
+        self.delivered().reuses
+    }
+
     /// Its way out as it is now.
     pub(crate) fn network(&self) -> Arc<Network> {
         Arc::clone(self.delivered().network())
@@ -157,6 +165,8 @@ impl Delivered {
             asked.is_ok()
         });
         Delivered {
+            // What one caller had fetched with a secret, the next one would find in memory.
+            reuses: credentials.is_empty() && effective.reuses_instances(),
             config: Variables(values.config.clone().into_iter().collect()),
             values,
             credentials,
@@ -216,8 +226,36 @@ impl Guest {
         store.limiter(|guest| &mut guest.ledger);
         store.set_hostcall_fuel(limits.hostcall_fuel);
         store.set_max_component_handles(limits.handles);
+        Guest::refuel(&mut store);
         crate::cpu::supervise(&mut store);
         store
+    }
+
+    /// Gives a store the fuel of one call, where that is limited.
+    pub(crate) fn refuel(store: &mut Store<Guest>) {
+        if let Some(fuel) = store.data().given.workload.limits.per_call.fuel {
+            // It fails on an engine that does not count; `load` has looked.
+            let _ = store.set_fuel(fuel);
+        }
+    }
+
+    /// Works for another call from now on, and is charged to it.
+    ///
+    /// # Errors
+    /// The limit that leaves no room for what the store holds.
+    pub(crate) fn renew(&mut self, call: &Arc<Call>) -> Result<(), Outcome> {
+        self.ledger.pass_to(call)?;
+        self.hooks.pass_to(call);
+        self.call = Arc::clone(call);
+        // It names the caller of before to whoever judges its sockets.
+        self.wasi = None;
+        Ok(())
+    }
+
+    /// Whether it was handed what is handed out now, or nothing yet.
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        let mine = self.delivered.as_ref();
+        mine.is_none_or(|mine| Arc::ptr_eq(mine, &self.given.delivered()))
     }
 
     pub(crate) fn call(&self) -> &Arc<Call> {
@@ -232,6 +270,11 @@ impl Guest {
     /// What this store may start.
     pub(crate) fn processes(&mut self) -> &Arc<Processes> {
         &self.delivered().backings.processes
+    }
+
+    /// Whether the bytes that it moves are limited.
+    pub(crate) fn has_io_limit(&self) -> bool {
+        self.given.workload.limits.per_call.io.is_some()
     }
 
     /// The sockets it has made.
@@ -274,15 +317,16 @@ impl Guest {
 }
 
 /// Arguments and environment as given, sockets if any are granted; no directories, no input.
-fn wasi(given: &Given, delivered: &Delivered, trigger: Option<&Arc<str>>) -> WasiCtx {
+fn wasi(given: &Given, delivered: &Delivered, call: &Call) -> WasiCtx {
     let values = &delivered.values;
+    let trigger = call.trigger();
     let mut builder = WasiCtxBuilder::new();
     builder
         .args(&values.args)
         .stdout(given.lines.stream(Stream::Stdout, trigger))
         .stderr(given.lines.stream(Stream::Stderr, trigger))
         .max_random_size(given.limits.random_size);
-    sockets::allow(&mut builder, delivered.network(), trigger);
+    sockets::allow(&mut builder, delivered.network(), call.caller());
     for (name, value) in &values.env {
         builder.env(name, value);
     }
@@ -302,7 +346,7 @@ impl WasiView for Guest {
         WasiCtxView {
             ctx: made.get_or_insert_with(|| {
                 let delivered = delivered.get_or_insert_with(|| given.delivered());
-                wasi(given, delivered, call.trigger())
+                wasi(given, delivered, call)
             }),
             table,
         }

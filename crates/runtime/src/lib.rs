@@ -6,6 +6,7 @@
 
 mod admission;
 mod call;
+mod caller;
 mod capability;
 pub mod code;
 pub mod compile;
@@ -31,6 +32,7 @@ pub use crate::capability::audit::{
 };
 pub use crate::capability::network::{Credential, InvalidCredential, Settings as NetworkSettings};
 pub use crate::capability::process::{Exit, NotStarted, ProcessOrder, Signal, Spawner};
+pub use caller::Caller;
 pub use code::Code;
 pub use component::{Component, ProbeFailure};
 pub use config::Config;

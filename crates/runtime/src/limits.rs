@@ -81,6 +81,11 @@ impl Budget {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// Whether half of it or more could still be drawn.
+    pub(crate) fn is_half_free(&self) -> bool {
+        self.used() <= self.limit.load(Ordering::Relaxed) / 2
+    }
+
     pub(crate) fn draw(&self, bytes: u64) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         let within = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= limit);
@@ -179,6 +184,20 @@ impl Ledger {
             held: 0,
             pending: 0,
         }
+    }
+
+    /// Charges what is held to another call.
+    ///
+    /// # Errors
+    /// The limit that is in the way; then the ledger holds nothing.
+    pub(crate) fn pass_to(&mut self, call: &Arc<Call>) -> Result<(), Outcome> {
+        let held = std::mem::take(&mut self.held);
+        self.pending = 0;
+        self.call.release(held);
+        self.call = Arc::clone(call);
+        self.call.charge(held)?;
+        self.held = held;
+        Ok(())
     }
 
     fn growing(&mut self, bytes: u64) -> bool {

@@ -45,7 +45,7 @@ pub(crate) fn link(
     let spawns = !workload.effective.executables().is_empty();
     let mut linker = Linker::new(engine);
     basics(&mut linker).map_err(LoadError::Link)?;
-    if class == EngineClass::P3 {
+    if class.is_p3() {
         basics_p3(&mut linker).map_err(LoadError::Link)?;
     }
     if !values.config.is_empty() {

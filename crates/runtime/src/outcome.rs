@@ -17,6 +17,10 @@ pub enum Outcome {
     MemoryExceeded,
     /// It used more CPU than perCall.cpuTime.
     CpuExceeded,
+    /// It used more than perCall.fuel.
+    FuelExhausted,
+    /// It read and wrote more than perCall.io.
+    IoExceeded,
     /// No response head within perCall.timeout.
     TimeoutExceeded,
     /// All of the component's own slots are taken.
@@ -65,10 +69,12 @@ pub(crate) struct Tally([AtomicU64; Outcome::ALL.len()]);
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 13] = [
+    pub const ALL: [Outcome; 15] = [
         Outcome::Completed,
         Outcome::MemoryExceeded,
         Outcome::CpuExceeded,
+        Outcome::FuelExhausted,
+        Outcome::IoExceeded,
         Outcome::TimeoutExceeded,
         Outcome::ConcurrencyLimit,
         Outcome::NodeSaturated,
@@ -88,6 +94,8 @@ impl Outcome {
             Outcome::Completed => "Completed",
             Outcome::MemoryExceeded => "MemoryExceeded",
             Outcome::CpuExceeded => "CpuExceeded",
+            Outcome::FuelExhausted => "FuelExhausted",
+            Outcome::IoExceeded => "IoExceeded",
             Outcome::TimeoutExceeded => "TimeoutExceeded",
             Outcome::ConcurrencyLimit => "ConcurrencyLimit",
             Outcome::NodeSaturated => "NodeSaturated",
@@ -112,6 +120,13 @@ impl Outcome {
             }
             Outcome::CpuExceeded => {
                 "the component used more CPU time than resources.perCall.cpuTime; raise it"
+            }
+            Outcome::FuelExhausted => {
+                "the component used more than resources.perCall.fuel, or than its manifest's \
+                 max_fuel; raise it"
+            }
+            Outcome::IoExceeded => {
+                "the component read and wrote more than resources.perCall.io; raise it"
             }
             Outcome::TimeoutExceeded => {
                 "the component did not answer within resources.perCall.timeout"

@@ -12,14 +12,18 @@ use crate::component::Component;
 use crate::config::Config;
 use crate::engine::{self, EngineClass};
 use crate::error::{Error, LoadError};
-use crate::http::proxy::{Handler, Proxy};
+use crate::http::instance::Handler;
+use crate::http::proxy::Proxy;
+use crate::http::resting::Resting;
 use crate::limits::Budget;
 use crate::link::link;
 use crate::output::Output;
 use crate::ticker::Ticker;
 use crate::workload::Workload;
 use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
@@ -28,10 +32,15 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 #[derive(Debug)]
 pub struct Runtime {
     config: Config,
-    small: Engine,
-    large: Engine,
-    p3: Option<Engine>,
+    engines: BTreeMap<EngineClass, Running>,
     node: Node,
+}
+
+/// An engine, and places for instances that wait for a request.
+#[derive(Debug)]
+struct Running {
+    engine: Engine,
+    resting: Arc<Semaphore>,
 }
 
 /// What components draw on together.
@@ -46,6 +55,16 @@ pub(crate) struct Node {
     pub(crate) files: Arc<NodeFiles>,
 }
 
+impl Running {
+    fn new(class: EngineClass, config: &Config) -> Result<Running, Error> {
+        let places = engine::resting(class, config);
+        Ok(Running {
+            engine: engine::build(class, config)?,
+            resting: Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(0))),
+        })
+    }
+}
+
 impl Runtime {
     /// Makes the engines and reserves their address space. What guests print goes to
     /// `output`, what they use and try to `audit`.
@@ -56,18 +75,16 @@ impl Runtime {
     /// # Errors
     /// When the sizes do not fit into this machine, or a thread can not be started.
     pub fn new(config: Config, output: Output, audit: AuditSink) -> Result<Arc<Runtime>, Error> {
-        let small = engine::build(EngineClass::Small, &config)?;
-        let large = engine::build(EngineClass::Large, &config)?;
-        let p3 = config
-            .p3
-            .then(|| engine::build(EngineClass::P3, &config))
-            .transpose()?;
-        let engines = [Some(&small), Some(&large), p3.as_ref()];
-        let engines = engines.into_iter().flatten().map(Engine::weak).collect();
+        let engines = EngineClass::ALL
+            .into_iter()
+            .filter(|class| config.p3 || !class.is_p3())
+            .map(|class| Ok((class, Running::new(class, &config)?)))
+            .collect::<Result<BTreeMap<_, _>, Error>>()?;
+        let ticked = engines.values().map(|running| running.engine.weak());
         let node = Node {
             memory: Arc::new(Budget::new(config.guest_memory)),
             slots: NodeSlots::new(&config),
-            ticker: Arc::new(Ticker::start(engines).map_err(Error::Ticker)?),
+            ticker: Arc::new(Ticker::start(ticked.collect()).map_err(Error::Ticker)?),
             output,
             audit,
             uplink: Arc::new(Uplink::new(config.network.clone())),
@@ -75,9 +92,7 @@ impl Runtime {
         };
         Ok(Arc::new(Runtime {
             config,
-            small,
-            large,
-            p3,
+            engines,
             node,
         }))
     }
@@ -99,11 +114,13 @@ impl Runtime {
     /// than a call may have, a volume can not be used, or the code is of another engine.
     pub fn load(&self, code: &Code, workload: Workload) -> Result<Arc<Component>, LoadError> {
         let class = code.class();
-        let engine = match class {
-            EngineClass::Small => &self.small,
-            EngineClass::Large => &self.large,
-            EngineClass::P3 => self.p3.as_ref().ok_or(LoadError::P3Off)?,
-        };
+        // All others are always there.
+        let Running { engine, resting } = self.engines.get(&class).ok_or(LoadError::P3Off)?;
+        if class.is_metered() != workload.limits.per_call.fuel.is_some() {
+            return Err(LoadError::Metering {
+                class: class.name(),
+            });
+        }
         let allowed = workload.limits.per_call.memory.0;
         if workload.initial_memory > allowed {
             return Err(LoadError::MemoryTooSmall {
@@ -122,13 +139,12 @@ impl Runtime {
         let no_handler = |_: wasmtime::Error| LoadError::NoHandler {
             class: class.name(),
         };
-        let handler = match class {
-            EngineClass::Small | EngineClass::Large => {
-                Handler::P2(ProxyPre::new(instance).map_err(no_handler)?)
-            }
-            EngineClass::P3 => Handler::P3(ServicePre::new(instance).map_err(no_handler)?),
+        let handler = match class.is_p3() {
+            true => Handler::P3(ServicePre::new(instance).map_err(no_handler)?),
+            false => Handler::P2(ProxyPre::new(instance).map_err(no_handler)?),
         };
-        let proxy = Proxy::new(engine.clone(), handler);
+        let resting = Resting::new(workload.limits.instances, resting, &self.node.memory);
+        let proxy = Proxy::new(engine.clone(), handler, resting);
         let component = Component::new(&self.node, &self.config, proxy, workload)?;
         Ok(Arc::new(component))
     }

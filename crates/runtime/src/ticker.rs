@@ -1,7 +1,7 @@
 //! The clock of the engines: one thread that advances their epochs every millisecond.
 //!
 //! Must cost nothing at rest, so it parks while no call is in progress. `runtime` starts it;
-//! a call holds a `Ticking` while it lives.
+//! whoever drives a call holds a `Ticking`.
 
 use std::io;
 use std::sync::Arc;

@@ -54,6 +54,7 @@ impl Allow {
             host_paths: grant::readable(&self.host_paths),
             outbound: places.filter_map(AllowOutbound::rule).collect(),
             process: self.process.rights(),
+            instance_reuse: self.instance_reuse,
         }
     }
 }
@@ -77,6 +78,8 @@ impl LimitCeilings {
                 memory: per_call.memory,
                 cpu_time: per_call.cpu_time,
                 timeout: per_call.timeout,
+                fuel: per_call.fuel,
+                io: per_call.io,
             },
             per_replica: capability::PerReplicaCeiling {
                 concurrency: per_replica.concurrency,

@@ -43,6 +43,7 @@ fn allow(problems: &mut Problems, allow: &Allow) {
         host_paths,
         network: AllowNetwork { outbound: places },
         process,
+        instance_reuse: _,
     } = allow;
     process::check(problems, "spec.allow.process", process);
     problems.entries("spec.allow.volumes", volumes.len(), VolumeKind::COUNT);
@@ -88,6 +89,8 @@ fn limits(problems: &mut Problems, limits: &LimitCeilings) {
                 memory,
                 cpu_time,
                 timeout,
+                fuel,
+                io,
             },
         per_replica:
             PerReplicaCeiling {
@@ -113,6 +116,14 @@ fn limits(problems: &mut Problems, limits: &LimitCeilings) {
             let (least, most) = (Limits::TIME_MIN, Limits::TIMEOUT_MAX);
             problems.within(&format!("{list}.{name}"), found, &least, &most);
         }
+    }
+    if let Some(fuel) = fuel {
+        let (least, most) = (Limits::FUEL_MIN, Limits::FUEL_MAX);
+        problems.within("spec.limits.perCall.fuel", fuel, &least, &most);
+    }
+    if let Some(io) = io {
+        let (least, most) = (Limits::IO_MIN, Limits::IO_MAX);
+        problems.within("spec.limits.perCall.io", io, &least, &most);
     }
     if let Some(concurrency) = concurrency {
         problems.within(

@@ -72,12 +72,46 @@ pub struct PerCall {
     #[schemars(schema_with = "schema::duration")]
     #[x_kube(validation = schema::duration_between(Limits::TIME_MIN, Limits::TIMEOUT_MAX))]
     pub timeout: Span,
+    /// Instructions of one call, in units of fuel: about one for each, and more for those that
+    /// fill or copy memory. The same call uses the same fuel on every machine. Left out, they
+    /// are not counted; counting makes code about a fifth slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = Limits::FUEL_MIN, max = Limits::FUEL_MAX))]
+    pub fuel: Option<u64>,
+    /// Bytes that one call may read and write: files, connections that it opens, its request
+    /// and its answer. Left out, as many as it has time for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::quantity")]
+    #[x_kube(validation = schema::quantity_between(Limits::IO_MIN, Limits::IO_MAX))]
+    pub io: Option<Bytes>,
+}
+
+/// How long one instance of a component lives: whichever comes first, and until a call of it
+/// does not end well.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Instances {
+    /// Requests that one instance answers, one after the other. 1: every request has an
+    /// instance of its own, and nothing of it is left for the next. More needs a
+    /// CapabilityPolicy with allow.instanceReuse.
+    #[serde(default = "default_max_requests")]
+    #[schemars(range(min = 1, max = Limits::INSTANCE_REQUESTS_MAX))]
+    pub max_requests: u32,
+    /// How long an instance waits for its next request, at most 5m.
+    #[serde(default = "default_idle_timeout")]
+    #[schemars(schema_with = "schema::duration")]
+    #[x_kube(validation = schema::duration_between(Limits::TIME_MIN, Limits::IDLE_TIMEOUT_MAX))]
+    pub idle_timeout: Span,
 }
 
 impl Resources {
-    /// The limits the component runs under.
-    pub fn limits(&self) -> Limits {
+    /// The limits a component runs under whose instances live so long.
+    pub fn limits(&self, instances: &Instances) -> Limits {
         Limits {
+            instances: capability::Instances {
+                max_requests: instances.max_requests,
+                idle_timeout: instances.idle_timeout,
+            },
             requests: capability::Requests {
                 memory: self.requests.memory,
             },
@@ -89,6 +123,8 @@ impl Resources {
                 memory: self.per_call.memory,
                 cpu_time: self.per_call.cpu_time,
                 timeout: self.per_call.timeout,
+                fuel: self.per_call.fuel,
+                io: self.per_call.io,
             },
         }
     }
@@ -98,6 +134,15 @@ impl Default for Requests {
     fn default() -> Self {
         Self {
             memory: default_requests_memory(),
+        }
+    }
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self {
+            max_requests: default_max_requests(),
+            idle_timeout: default_idle_timeout(),
         }
     }
 }
@@ -117,8 +162,18 @@ impl Default for PerCall {
             memory: default_per_call_memory(),
             cpu_time: default_cpu_time(),
             timeout: default_timeout(),
+            fuel: None,
+            io: None,
         }
     }
+}
+
+fn default_max_requests() -> u32 {
+    capability::Instances::default().max_requests
+}
+
+fn default_idle_timeout() -> Span {
+    capability::Instances::default().idle_timeout
 }
 
 fn default_requests_memory() -> Bytes {

@@ -45,6 +45,7 @@ pub fn problems(component: &WasmComponent) -> Vec<Problem> {
         volumes: files,
         capabilities: granted,
         audit,
+        instances,
         resources,
         health,
         rollout,
@@ -83,14 +84,19 @@ pub fn problems(component: &WasmComponent) -> Vec<Problem> {
     volumes::check(&mut problems, files);
     capabilities::check(&mut problems, granted, files);
     capabilities::audit(&mut problems, *audit);
-    if let Err(error) = resources.limits().check() {
+    capabilities::reuse(&mut problems, granted, instances);
+    if let Err(error) = resources.limits(instances).check() {
         let message = error.to_string();
         let message = message.strip_prefix(error.field()).unwrap_or(&message);
         let message = message
             .rsplit_once(';')
             .map_or(message, |(message, _)| message);
+        let section = match error.field().starts_with("instances.") {
+            true => "spec",
+            false => "spec.resources",
+        };
         problems.add(
-            format!("spec.resources.{}", error.field()),
+            format!("{section}.{}", error.field()),
             message.trim(),
             error.mend(),
         );

@@ -42,7 +42,7 @@ async fn a_child_that_does_not_end_is_ended() {
         path: "/bin/sleep".into(),
         arguments: vec!["60".into()],
     };
-    let input = Input::new(EngineClass::Small, b"").unwrap();
+    let input = Input::new(EngineClass::SMALL, b"").unwrap();
     let refused = compile_within(&sleeper, input, Duration::from_millis(200))
         .await
         .unwrap_err();
@@ -51,11 +51,11 @@ async fn a_child_that_does_not_end_is_ended() {
 
 #[test]
 fn an_order_says_its_class_and_keeps_every_byte() {
-    let input = Input::new(EngineClass::Large, b"\0asm\nwith a newline").unwrap();
+    let input = Input::new(EngineClass::LARGE, b"\0asm\nwith a newline").unwrap();
     let bytes = input.into_sealed().bytes().unwrap();
     assert_eq!(
         Input::split(&bytes),
-        Some((EngineClass::Large, b"\0asm\nwith a newline".as_slice()))
+        Some((EngineClass::LARGE, b"\0asm\nwith a newline".as_slice()))
     );
     assert_eq!(Input::split(b"winch\nbytes"), None);
     assert_eq!(Input::split(b"no newline"), None);

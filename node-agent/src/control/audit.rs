@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::prepare::Loaded;
-use crate::message::{Figures, Note};
+use crate::message::{Caller, Figures, Note};
 use crate::text::printable;
 use denials::Denied;
 use log::{Log, Weight};
@@ -54,9 +54,9 @@ pub struct Record {
     pub allowed: bool,
     /// What admitted or denied it.
     pub rule: String,
-    /// The trigger that the call came to.
+    /// Who called, when somebody did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub caller: Option<String>,
+    pub caller: Option<Caller>,
 }
 
 /// Writes down what the worker says.
@@ -168,7 +168,7 @@ impl Auditor {
             capability,
             object,
             rule,
-            trigger,
+            caller,
         } = note;
         // Labels are words of a closed list, and what was never loaded did nothing.
         let known = runtime::Capability::ALL.into_iter();
@@ -209,7 +209,10 @@ impl Auditor {
             object,
             allowed: rule.allows(),
             rule: printable(&rule.to_string()),
-            caller: trigger.map(|trigger| printable(&trigger)),
+            caller: caller.map(|caller| Caller {
+                trigger: printable(&caller.trigger),
+                ..caller
+            }),
         };
         self.log.write(record, weight);
     }

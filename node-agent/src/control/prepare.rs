@@ -301,8 +301,10 @@ impl<S: Source + ?Sized> Preparer<S> {
             directories,
             given,
         } = provided.ok_or(PrepareError::Interrupted)?;
-        let class = EngineClass::of(component.facts());
-        if class == EngineClass::P3 && !self.p3 {
+        // A manifest's own maximum holds as well.
+        let limits = capability::effective_limits(&effective.requests, &document.limits);
+        let class = EngineClass::of(component.facts(), &limits);
+        if class.is_p3() && !self.p3 {
             return Err(PrepareError::P3Off);
         }
         let code = self.machine_code(namespace, &component, class).await?;
@@ -313,8 +315,7 @@ impl<S: Source + ?Sized> Preparer<S> {
                 component: placement.component.name.clone(),
                 node: self.node.clone(),
                 class: class.name().to_owned(),
-                // A manifest's own maximum holds as well.
-                limits: capability::effective_limits(&effective.requests, &document.limits),
+                limits,
                 provision,
                 audit: document.audit,
                 replicas: placement.replicas,

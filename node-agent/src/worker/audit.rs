@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use runtime::{AuditRecord, AuditRecords};
 use tokio::sync::mpsc;
 
-use crate::message::{Envelope, FromWorker, Note};
+use crate::message::{Caller, Envelope, FromWorker, Note};
 
 /// Records of all components that may wait.
 pub(super) const WAITING: usize = 4_096;
@@ -38,7 +38,7 @@ fn note(record: AuditRecord) -> Note {
         capability,
         object,
         rule,
-        trigger,
+        caller,
     } = record;
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Note {
@@ -49,6 +49,9 @@ fn note(record: AuditRecord) -> Note {
         capability: capability.name().to_owned(),
         object,
         rule,
-        trigger: trigger.map(|trigger| trigger.as_ref().to_owned()),
+        caller: caller.map(|caller| Caller {
+            trigger: caller.trigger.as_ref().to_owned(),
+            address: caller.address,
+        }),
     }
 }

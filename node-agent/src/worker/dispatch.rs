@@ -1,13 +1,14 @@
 //! The way of one request: which revision answers it. Called by the runtime for every request
 //! of every connection of a slot; it must stay short, for it is on the path of all of them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use runtime::Body;
 use runtime::serve::Handler;
+use runtime::{Body, Caller};
 
 use super::slot::Slot;
 use crate::ledger::Ledger;
@@ -16,17 +17,30 @@ use crate::ledger::Ledger;
 #[derive(Clone)]
 pub(super) struct Dispatch {
     slot: Arc<Slot>,
-    trigger: Arc<str>,
+    caller: Arc<Caller>,
     ledger: Option<Ledger>,
 }
 
 impl Dispatch {
-    /// For the connections that come to a trigger of a slot.
+    /// For connections that come to a trigger of a slot.
     pub(super) fn new(slot: Arc<Slot>, trigger: Arc<str>, ledger: Option<Ledger>) -> Self {
+        let address = None;
         Self {
             slot,
-            trigger,
+            caller: Arc::new(Caller { trigger, address }),
             ledger,
+        }
+    }
+
+    /// For the connection from one address.
+    pub(super) fn from(&self, peer: IpAddr) -> Self {
+        let caller = Caller {
+            trigger: Arc::clone(&self.caller.trigger),
+            address: Some(peer.to_canonical()),
+        };
+        Self {
+            caller: Arc::new(caller),
+            ..self.clone()
         }
     }
 }
@@ -39,7 +53,7 @@ impl Handler for Dispatch {
                 "no revision of this component serves on this node",
             );
         };
-        let answer = serving.component().handle_for(Some(&self.trigger), request);
+        let answer = serving.component().handle_for(Some(&self.caller), request);
         match &self.ledger {
             Some(ledger) => ledger.record(self.slot.id(), answer).await,
             None => answer.await,

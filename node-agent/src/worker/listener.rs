@@ -139,7 +139,8 @@ async fn accept_all(
         let Some(counted) = shared.connections.count(peer.ip()) else {
             continue;
         };
-        let (dispatch, slot, shared) = (dispatch.clone(), Arc::clone(&slot), shared.clone());
+        let (dispatch, slot, shared) =
+            (dispatch.from(peer.ip()), Arc::clone(&slot), shared.clone());
         shared.tasks.clone().spawn(async move {
             serve(&shared, &slot, stream, &dispatch).await;
             drop((own_permit, permit, counted));

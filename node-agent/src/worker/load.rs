@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::Reason;
-use runtime::{AuditLevel, Code, Component, Identity, LoadError, Outcome, ProbeFailure, Workload};
+use runtime::{
+    AuditLevel, Code, Component, EngineClass, Identity, LoadError, Outcome, ProbeFailure, Workload,
+};
 
 use super::Shared;
 use super::given::Given;
-use crate::engine_class;
 use crate::ledger::Ledger;
 use crate::message::{Refused, RevisionOrder, SlotId};
 use crate::text::printable;
@@ -37,7 +38,7 @@ pub(super) async fn load(
         health_path,
         start_timeout_seconds,
     } = order;
-    let class = engine_class::named(&class)
+    let class = EngineClass::from_name(&class)
         .ok_or_else(|| refused(Reason::LinkFailed, format!("there is no engine {class}")))?;
     let mut fds = fds.into_iter();
     let code = fds.next().ok_or_else(|| {
@@ -109,6 +110,7 @@ fn load_reason(error: &LoadError) -> Reason {
         LoadError::ImportNotGranted { .. } => Reason::ImportNotGranted,
         LoadError::NoHandler { .. } => Reason::ExportMissing,
         LoadError::P3Off => Reason::FeatureMissing,
+        LoadError::Metering { .. } => Reason::LinkFailed,
         LoadError::MemoryTooSmall { .. } => Reason::MemoryExceeded,
         LoadError::Volume { .. } => Reason::VolumeUnavailable,
         LoadError::Incompatible(_) | LoadError::Link(_) => Reason::LinkFailed,

@@ -258,7 +258,8 @@ async fn what_is_denied_is_written_down_with_the_code_and_who_signed_it() {
     assert_eq!(denied["node"], "node");
     assert_eq!(denied["digest"], v1.digest.to_string());
     assert_eq!(denied["object"], "/conf/app.conf");
-    assert_eq!(denied["caller"], "web");
+    assert_eq!(denied["caller"]["trigger"], "web");
+    assert_eq!(denied["caller"]["address"], "127.0.0.1");
     assert!(
         denied["signer"].as_str().unwrap().contains("key"),
         "{denied}"

@@ -12,7 +12,7 @@ use crate::rig::{compile_program, hello};
 
 #[tokio::test]
 async fn a_component_becomes_machine_code_in_a_confined_child() {
-    let input = Input::new(EngineClass::Small, &hello(1)).unwrap();
+    let input = Input::new(EngineClass::SMALL, &hello(1)).unwrap();
     let code = compile(&compile_program(), input).await.unwrap();
     assert_eq!(&code.bytes().unwrap()[..4], b"\x7fELF");
 }
@@ -35,7 +35,7 @@ async fn a_component_that_bombs_the_compiler_ends_at_the_memory_limit() {
     wat.push_str("(br_if 0 (i64.eqz (local.get 0)))");
     wat.push_str(&" end".repeat(loops));
     wat.push_str(")))");
-    let input = Input::new(EngineClass::Small, &wat::parse_str(&wat).unwrap()).unwrap();
+    let input = Input::new(EngineClass::SMALL, &wat::parse_str(&wat).unwrap()).unwrap();
     let refused = compile(&compile_program(), input).await.unwrap_err();
     assert_eq!(
         refused.reason,
@@ -47,7 +47,7 @@ async fn a_component_that_bombs_the_compiler_ends_at_the_memory_limit() {
 
 #[tokio::test]
 async fn bytes_that_are_no_component_are_refused_with_the_compilers_words() {
-    let input = Input::new(EngineClass::Small, b"not wasm").unwrap();
+    let input = Input::new(EngineClass::SMALL, b"not wasm").unwrap();
     let refused = compile(&compile_program(), input).await.unwrap_err();
     assert_eq!(refused.reason, Reason::CompileFailed, "{}", refused.message);
     assert!(!refused.message.is_empty());
@@ -60,7 +60,7 @@ async fn the_child_has_no_environment_and_only_its_three_streams() {
         arguments: vec!["-c".into(), script.into()],
     };
     let output = async |script: &str| {
-        let input = Input::new(EngineClass::Small, b"").unwrap();
+        let input = Input::new(EngineClass::SMALL, b"").unwrap();
         let bytes = compile(&shell(script), input)
             .await
             .unwrap()
@@ -111,7 +111,7 @@ async fn a_compiler_that_cannot_be_started_is_no_fault_of_the_component() {
         path: "/nonexistent".into(),
         arguments: Vec::new(),
     };
-    let input = Input::new(EngineClass::Small, b"").unwrap();
+    let input = Input::new(EngineClass::SMALL, b"").unwrap();
     let refused = compile(&missing, input).await.unwrap_err();
     assert_eq!(refused.reason, Reason::CompilerUnavailable);
 }

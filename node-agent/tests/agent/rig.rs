@@ -254,7 +254,7 @@ impl Shelf {
                     max_request_body: HttpTrigger::default().max_request_body,
                 }),
             }],
-            limits: spec.resources.limits(),
+            limits: spec.limits(),
             health: None,
             termination_grace_period_seconds: 5,
         };

@@ -137,7 +137,7 @@ pub fn validate(component: &WasmComponent) -> Result<Validated, Vec<Problem>> {
             volumes: spec.volumes.clone(),
             capabilities: spec.capabilities.clone(),
             audit: spec.audit,
-            limits: spec.resources.limits(),
+            limits: spec.limits(),
             health: spec.health.clone(),
             rollout: spec.rollout.clone(),
         }),

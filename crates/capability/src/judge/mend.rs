@@ -34,6 +34,8 @@ pub enum Addition {
     Spawn(GuestPath),
     /// Signals to what was started.
     Signal,
+    /// Instances that answer more than one request.
+    InstanceReuse,
     /// A limit, by its path from `resources`.
     Limit {
         /// Path of the field.

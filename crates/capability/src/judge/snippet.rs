@@ -82,6 +82,7 @@ pub(super) fn policy(additions: &[&Addition]) -> String {
                 line(&mut yaml, 3, "outbound:");
                 line(&mut yaml, 3, &connection(rule));
             }
+            Addition::InstanceReuse => line(&mut yaml, 2, "instanceReuse: true"),
             Addition::Mount { .. }
             | Addition::Limit { .. }
             | Addition::Spawn(_)

@@ -192,18 +192,22 @@ pub(crate) fn any_ceiling() -> impl Strategy<Value = Ceiling> {
         host_paths,
         few(any_rule()),
         any_process(),
+        any::<bool>(),
         "[a-c]",
     )
-        .prop_map(|(volumes, host_paths, outbound, process, policy)| Ceiling {
-            policy,
-            allow: Allow {
-                volumes: volumes.into_iter().collect(),
-                host_paths: host_paths.into_iter().map(glob).collect(),
-                outbound,
-                process,
+        .prop_map(
+            |(volumes, host_paths, outbound, process, instance_reuse, policy)| Ceiling {
+                policy,
+                allow: Allow {
+                    volumes: volumes.into_iter().collect(),
+                    host_paths: host_paths.into_iter().map(glob).collect(),
+                    outbound,
+                    process,
+                    instance_reuse,
+                },
+                ..Ceiling::default()
             },
-            ..Ceiling::default()
-        })
+        )
 }
 
 pub(crate) fn any_effective() -> impl Strategy<Value = Effective> {

@@ -93,6 +93,7 @@ pub(crate) fn ceiling(policy: &str) -> Ceiling {
     Ceiling {
         policy: policy.to_owned(),
         allow: Allow {
+            instance_reuse: false,
             volumes: [
                 VolumeKind::EmptyDir,
                 VolumeKind::ConfigMap,

@@ -70,7 +70,7 @@ fn raised_limits_are_an_increase() {
             "[resources.cpu]\nmax_fuel = {fuel}\nmax_time_ms = {fuel}"
         ))
     };
-    assert_eq!(shown(&[fuel(1)], &[fuel(2)]).len(), 2);
+    assert_eq!(shown(&[fuel(10_000)], &[fuel(20_000)]).len(), 2);
 }
 
 #[test]

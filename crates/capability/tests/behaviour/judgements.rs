@@ -1,14 +1,16 @@
 //! Whether a component may start, and the YAML that would let it.
 
 use capability::{
-    Bytes, Ceiling, Grant, LimitCeiling, Limits, Mend, OutboundRule, PerCallCeiling,
-    PerReplicaCeiling, ProcessRights, Protocol, Reach, Refusal, RefusalKind, Request, Span,
-    VolumeKind, VolumeSource, effective_limits, judge,
+    Ceiling, Grant, Limits, Mend, OutboundRule, ProcessRights, Protocol, Reach, Refusal,
+    RefusalKind, Request, VolumeKind, VolumeSource, judge,
 };
 
 use crate::given::{ceiling, data, https, manifest, mount, path, rule, sample};
 
-fn listed(filesystem: Vec<capability::MountGrant>, outbound: Vec<OutboundRule>) -> Grant {
+pub(crate) fn listed(
+    filesystem: Vec<capability::MountGrant>,
+    outbound: Vec<OutboundRule>,
+) -> Grant {
     Grant::Listed {
         filesystem,
         outbound,
@@ -16,11 +18,11 @@ fn listed(filesystem: Vec<capability::MountGrant>, outbound: Vec<OutboundRule>) 
     }
 }
 
-fn judged(requests: &[Request], grant: &Grant, ceilings: &[Ceiling]) -> Vec<Refusal> {
+pub(crate) fn judged(requests: &[Request], grant: &Grant, ceilings: &[Ceiling]) -> Vec<Refusal> {
     judge(requests, grant, ceilings, &Limits::default())
 }
 
-fn kinds(refusals: &[Refusal]) -> Vec<(RefusalKind, &str)> {
+pub(crate) fn kinds(refusals: &[Refusal]) -> Vec<(RefusalKind, &str)> {
     refusals
         .iter()
         .map(|refusal| (refusal.kind, refusal.subject.as_str()))
@@ -258,7 +260,6 @@ fn what_nothing_here_can_give_is_refused_by_name() {
             "[permissions.components]\nimports = [\"a:b/c\"]",
             "import a:b/c",
         ),
-        ("[resources.cpu]\nmax_fuel = 7", "max_fuel"),
     ] {
         let refusals = judged(&[manifest(sections)], &Grant::default(), &[ceiling("t")]);
         assert_eq!(kinds(&refusals), [(RefusalKind::NotSupported, subject)]);
@@ -471,64 +472,6 @@ fn a_volume_that_cannot_be_written_to_is_not_granted_for_writing() {
         ]
     );
     assert_eq!(refusals[0].mend, None);
-}
-
-#[test]
-fn limits_above_a_ceiling_are_refused_with_the_most_there_is() {
-    let low = Ceiling {
-        limits: LimitCeiling {
-            per_call: PerCallCeiling {
-                memory: Some(Bytes::mib(32)),
-                cpu_time: Some(Span::milliseconds(100)),
-                timeout: Some(Span::seconds(10)),
-            },
-            per_replica: PerReplicaCeiling {
-                concurrency: Some(10),
-                memory: Some(Bytes::mib(256)),
-            },
-        },
-        ..ceiling("tenants")
-    };
-    let refusals = judged(&[], &Grant::default(), std::slice::from_ref(&low));
-    assert_eq!(refusals.len(), 5);
-    assert!(
-        refusals
-            .iter()
-            .all(|refusal| refusal.kind == RefusalKind::LimitAboveCeiling)
-    );
-    assert_eq!(
-        refusals[0].message,
-        "spec.resources.perCall.memory is 64Mi, and CapabilityPolicy tenants admits at most 32Mi: lower it, or ask the platform team to raise spec.limits of that policy"
-    );
-    let yaml = Refusal::component_yaml(&refusals).unwrap();
-    assert_eq!(
-        yaml,
-        "  resources:\n    perCall: {memory: 32Mi, cpuTime: 100ms, timeout: 10s}\n    perReplica: {concurrency: 10, memory: 256Mi}\n"
-    );
-    // What the manifest lowers anyway is not above the ceiling.
-    let refusals = judged(
-        &[manifest("[resources.memory]\nmax_memory_bytes = 2097152")],
-        &Grant::default(),
-        &[low],
-    );
-    assert!(
-        refusals
-            .iter()
-            .all(|refusal| refusal.subject != "perCall.memory")
-    );
-}
-
-#[test]
-fn a_manifest_lowers_limits_and_never_raises_them() {
-    let limits = Limits::default();
-    let lowered = effective_limits(&[sample()], &limits);
-    assert_eq!(lowered.per_call.memory, Bytes::mib(2));
-    assert_eq!(lowered.per_call.cpu_time, limits.per_call.cpu_time);
-    let greedy = manifest(
-        "[resources.memory]\nmax_memory_bytes = 9999999999\n[resources.cpu]\nmax_time_ms = 100000",
-    );
-    assert_eq!(effective_limits(&[greedy], &limits), limits);
-    assert_eq!(lowered.check(), Ok(()));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod hosts;
 mod increases;
 mod judgements;
 mod laws;
+mod limits;
 mod manifests;
 mod outbound;
 mod paths;

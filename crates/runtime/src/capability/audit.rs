@@ -5,6 +5,7 @@
 //! here. Written to by the modules of `capability`; read by the node agent, which adds who
 //! signed the code and writes the file.
 
+use crate::caller::Caller;
 use crate::output::is_unprintable;
 use crate::workload::Identity;
 use capability::Rule;
@@ -75,8 +76,8 @@ pub struct AuditRecord {
     pub object: String,
     /// What admitted or denied it; see `Rule::allows`.
     pub rule: Rule,
-    /// The trigger that the call came to, when there is one.
-    pub trigger: Option<Arc<str>>,
+    /// Who called, when somebody did.
+    pub caller: Option<Arc<Caller>>,
 }
 
 /// Where the records of all components go. Cheap to clone.
@@ -275,7 +276,7 @@ impl Audit {
         capability: Capability,
         object: &str,
         rule: Rule,
-        trigger: Option<&Arc<str>>,
+        caller: Option<&Arc<Caller>>,
     ) {
         let counters = match rule.allows() {
             true => &self.allowed,
@@ -294,7 +295,7 @@ impl Audit {
             capability,
             object: printable(object),
             rule,
-            trigger: trigger.cloned(),
+            caller: caller.cloned(),
         };
         if !queue.push(record, &weight) {
             self.lost.fetch_add(1, Ordering::Relaxed);

@@ -26,6 +26,7 @@ pub(crate) use places::{Place, Places};
 pub use settings::Settings;
 pub(crate) use uplink::Uplink;
 
+use crate::caller::Caller;
 use crate::capability::audit::{Audit, Capability};
 use capability::{Effective, Grant, HostName, Protocol, Reach, Rule};
 use client::HttpClient;
@@ -126,14 +127,14 @@ impl Network {
     pub(crate) async fn resolve(
         &self,
         name: &str,
-        trigger: Option<Arc<str>>,
+        caller: Option<Arc<Caller>>,
     ) -> Result<Vec<IpAddr>, DialError> {
-        let trigger = trigger.as_ref();
+        let caller = caller.as_ref();
         let dialer = &self.dialer;
         let note = |rule: Rule| {
             dialer
                 .audit
-                .note(Capability::NameLookup, name, rule, trigger)
+                .note(Capability::NameLookup, name, rule, caller)
         };
         let Ok(host) = HostName::parse(name) else {
             note(Rule::Malformed);

@@ -12,6 +12,7 @@ mod p2;
 pub use order::{Exit, NotStarted, ProcessOrder, Signal, Spawner};
 pub(crate) use p2::link;
 
+use crate::caller::Caller;
 use crate::capability::audit::{Audit, Capability};
 use crate::capability::network::{Place, Places};
 use capability::{Effective, GuestPath, Rule};
@@ -92,11 +93,11 @@ impl Processes {
     pub(super) async fn spawn(
         &self,
         start: Start,
-        trigger: Option<&Arc<str>>,
+        caller: Option<&Arc<Caller>>,
     ) -> Result<Child, Failure> {
         let note = |rule: Rule| {
             let object = &start.executable;
-            self.audit.note(Capability::Spawn, object, rule, trigger);
+            self.audit.note(Capability::Spawn, object, rule, caller);
         };
         let (executable, place) = self.admit(&start).map_err(|(rule, failure)| {
             note(rule);
@@ -162,12 +163,12 @@ impl Processes {
         &self,
         child: &mut Child,
         signal: Signal,
-        trigger: Option<&Arc<str>>,
+        caller: Option<&Arc<Caller>>,
     ) -> Result<(), Failure> {
         let object = format!("{} {}", signal.name(), child.executable());
         let allowed = self.effective.signal();
         let rule = allowed.clone().err().unwrap_or(Rule::Granted);
-        self.audit.note(Capability::Signal, &object, rule, trigger);
+        self.audit.note(Capability::Signal, &object, rule, caller);
         allowed.map_err(|_| Failure::AccessDenied)?;
         if child.try_wait().is_some() {
             return Err(Failure::Ended);

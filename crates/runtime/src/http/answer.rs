@@ -40,6 +40,8 @@ fn status(outcome: Outcome) -> StatusCode {
         // Trying again is no use: the same call would end the same way.
         Outcome::MemoryExceeded
         | Outcome::CpuExceeded
+        | Outcome::FuelExhausted
+        | Outcome::IoExceeded
         | Outcome::Trapped
         | Outcome::GuestError
         | Outcome::HostFault => StatusCode::INTERNAL_SERVER_ERROR,

@@ -13,6 +13,7 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 use tokio::task::AbortHandle;
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -38,12 +39,17 @@ pub(super) struct RequestBody<B> {
     limit: u64,
     received: u64,
     call: Arc<Call>,
+    /// Dropped with this, for whoever watches.
+    held: Option<Arc<AtomicBool>>,
 }
 
 enum Content {
     Text(Option<Bytes>),
     /// All of it has been produced; it only waits to be sent.
-    Whole(WasiBody),
+    Whole {
+        body: WasiBody,
+        call: Arc<Call>,
+    },
     Streaming {
         body: WasiBody,
         call: Arc<Call>,
@@ -65,9 +71,9 @@ impl Body {
         }
     }
 
-    pub(super) fn whole(body: WasiBody) -> Body {
+    pub(super) fn whole(body: WasiBody, call: Arc<Call>) -> Body {
         Body {
-            content: Content::Whole(body),
+            content: Content::Whole { body, call },
             busy: None,
         }
     }
@@ -111,12 +117,11 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.content {
             Content::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Content::Whole(body) => {
+            Content::Whole { body, call } => {
                 let frame = ready!(Pin::new(body).poll_frame(context));
                 Poll::Ready(frame.map(|frame| {
-                    frame
-                        .map(bounded)
-                        .map_err(|_| BodyError(Outcome::GuestError))
+                    let frame = frame.map_err(|_| BodyError(Outcome::GuestError))?;
+                    admitted(frame, call)
                 }))
             }
             Content::Streaming {
@@ -126,7 +131,7 @@ impl http_body::Body for Body {
                 Poll::Ready(match (frame, call.ended_by()) {
                     (Some(Ok(frame)), _) => {
                         call.moved();
-                        Some(Ok(bounded(frame)))
+                        Some(admitted(frame, call))
                     }
                     (Some(Err(_)), reason) => {
                         Some(Err(BodyError(reason.unwrap_or(Outcome::GuestError))))
@@ -146,7 +151,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Text(text) => text.is_none(),
-            Content::Whole(body) => body.is_end_stream(),
+            Content::Whole { body, .. } => body.is_end_stream(),
             Content::Streaming { .. } => false,
         }
     }
@@ -156,8 +161,17 @@ impl http_body::Body for Body {
             Content::Text(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
-            Content::Whole(body) | Content::Streaming { body, .. } => body.size_hint(),
+            Content::Whole { body, .. } | Content::Streaming { body, .. } => body.size_hint(),
         }
+    }
+}
+
+/// A frame of a guest's answer, as far as its call may still write.
+fn admitted(frame: Frame<Bytes>, call: &Call) -> Result<Frame<Bytes>, BodyError> {
+    let bytes = frame.data_ref().map_or(0, Bytes::len);
+    match call.transfer(bytes) {
+        true => Ok(bounded(frame)),
+        false => Err(BodyError(Outcome::IoExceeded)),
     }
 }
 
@@ -197,7 +211,13 @@ impl<B> RequestBody<B> {
             limit,
             received: 0,
             call,
+            held: None,
         }
+    }
+
+    /// Holds on to something as long as this is there.
+    pub(super) fn hold(&mut self, watch: Arc<AtomicBool>) {
+        self.held = Some(watch);
     }
 }
 
@@ -225,8 +245,11 @@ where
         {
             return Poll::Ready(Some(Err(Error::HttpRequestTrailerSectionSize(None))));
         }
-        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-        self.received = self.received.saturating_add(bytes);
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        self.received = self.received.saturating_add(bytes as u64);
+        if !self.call.transfer(bytes) {
+            return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
+        }
         if self.received > self.limit {
             self.call.end(Outcome::RequestTooLarge);
             return Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(self.limit)))));

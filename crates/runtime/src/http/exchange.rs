@@ -7,10 +7,12 @@
 use super::answer::answer;
 use super::body::{Body, RequestBody};
 use super::head::{admit, strip};
+use super::instance::{GuestBody, Head};
 use super::outgoing::WAITING_MAX;
-use super::proxy::{Head, Proxy};
+use super::proxy::Proxy;
 use crate::admission::Slot;
 use crate::call::{Account, Call};
+use crate::caller::Caller;
 use crate::cpu::Metered;
 use crate::guest::Given;
 use crate::limits::Waiting;
@@ -40,14 +42,14 @@ pub(crate) struct Service {
 /// A request, and what is known of it besides its bytes.
 pub(crate) struct Incoming<'a, B> {
     pub(crate) request: Request<B>,
-    /// The trigger that it came to.
-    pub(crate) trigger: Option<&'a Arc<str>>,
+    /// Who sent it.
+    pub(crate) caller: Option<&'a Arc<Caller>>,
     pub(crate) slot: Option<Slot>,
 }
 
 /// How far the guest has come.
 enum Progress {
-    Head(Response<super::proxy::GuestBody>),
+    Head(Response<GuestBody>),
     Over(Outcome),
 }
 
@@ -62,7 +64,7 @@ where
 {
     let Incoming {
         mut request,
-        trigger,
+        caller,
         slot,
     } = incoming;
     let limit = service.given.workload.max_request_body;
@@ -77,7 +79,7 @@ where
     }
 
     let limits = &service.given.workload.limits.per_call;
-    let call = Call::new(Arc::clone(&service.account), limits, trigger);
+    let call = Call::new(Arc::clone(&service.account), limits, caller);
     let request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&call)));
     let (head, mut heads) = oneshot::channel();
     let guest = service
@@ -118,7 +120,7 @@ where
     let body = match returned {
         Some(_) => {
             call.count(Outcome::Completed);
-            Body::whole(body)
+            Body::whole(body, call)
         }
         None => {
             let waiting = match Waiting::hold(&service.account, WAITING_MAX) {

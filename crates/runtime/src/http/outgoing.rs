@@ -85,17 +85,22 @@ impl Hooks {
         }
     }
 
+    /// Asks for another call from now on.
+    pub(crate) fn pass_to(&mut self, call: &Arc<Call>) {
+        self.call = Arc::clone(call);
+    }
+
     /// Judges a request and makes it what is sent.
     fn admit(&self, mut request: Request<WasiBody>) -> Result<Admitted> {
         let delivered = self.given.delivered();
         let network = delivered.network();
-        let trigger = self.call.trigger();
+        let caller = self.call.caller();
         let deny = |rule: Rule| {
             let object = request
                 .uri()
                 .authority()
                 .map_or("", |authority| authority.as_str());
-            network.dialer.deny(object, rule, trigger);
+            network.dialer.deny(object, rule, caller);
             Error::HttpRequestDenied
         };
         if is_refused(request.method()) {
@@ -111,7 +116,7 @@ impl Hooks {
         let destination = target.destination();
         network
             .dialer
-            .admit(&destination, trigger)
+            .admit(&destination, caller)
             .map_err(|error| dial_fault(&error))?;
         *request.uri_mut() = uri;
         super::head::strip(request.headers_mut());
@@ -163,7 +168,7 @@ impl Hooks {
         };
         let object = format!("{} for {destination}", credential.header());
         let audit = &self.given.audit;
-        audit.note(Capability::Credential, &object, rule, self.call.trigger());
+        audit.note(Capability::Credential, &object, rule, self.call.caller());
     }
 }
 
@@ -202,17 +207,17 @@ impl Times {
 }
 
 impl Admitted {
-    async fn send(self, times: Times) -> Result<Response<WasiBody>> {
+    async fn send(self, times: Times, call: Arc<Call>) -> Result<Response<WasiBody>> {
         let network = &self.network;
         let queue = Instant::now() + times.first_byte;
         let place = network.in_flight.take(queue).await;
         let place = place.ok_or(Error::ConnectionLimitReached)?;
         let sent = Sent::new();
         let withheld = self.withheld;
-        let activity = Arc::clone(&sent);
+        let (activity, payer) = (Arc::clone(&sent), Arc::clone(&call));
         let request = self
             .request
-            .map(|body| RequestBody::new(body, withheld, activity));
+            .map(|body| RequestBody::new(body, withheld, activity, payer));
         let response = exchange(network, request, &sent, &times).await?;
         // A switch of protocols that nobody asked for.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -223,7 +228,7 @@ impl Admitted {
         if let Some(scrubber) = &self.scrubber {
             scrubber.headers(&mut parts.headers);
         }
-        let body = ResponseBody::new(body, self.scrubber, times.between_bytes, place);
+        let body = ResponseBody::new(body, self.scrubber, times.between_bytes, call, place);
         Ok(Response::from_parts(parts, body.boxed_unsync()))
     }
 }
@@ -282,10 +287,11 @@ impl WasiHttpHooks for Hooks {
         _done: Box<dyn Future<Output = Result<()>> + Send>,
     ) -> Sending {
         let admitted = self.admit(request);
+        let call = Arc::clone(&self.call);
         Box::new(async move {
             let admitted = admitted?;
             let times = Times::new(&admitted.network, options);
-            let response = admitted.send(times).await?;
+            let response = admitted.send(times, call).await?;
             // The connection is driven by the client, for as long as the body is held.
             let nothing: Box<dyn Future<Output = Result<()>> + Send> = Box::new(async { Ok(()) });
             Ok((response, nothing))

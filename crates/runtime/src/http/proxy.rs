@@ -1,45 +1,31 @@
-//! Calls a guest's handler: a new store, an instance, one call, and all of it dropped.
+//! Calls a guest's handler: an instance, one call, and in most cases all of it dropped.
 //!
-//! wasi:http 0.2 answers through an out-parameter, 0.3 by returning. Whatever goes wrong is
-//! noted in the call before the store is dropped, so that whoever reads the body knows.
+//! Whatever goes wrong is noted in the call before the store is dropped, so that whoever
+//! reads the body knows.
 
 use super::body::RequestBody;
+use super::instance::{Handler, Head, Instance};
+use super::resting::Resting;
 use crate::admission::Slot;
 use crate::call::Call;
 use crate::cpu::join_line;
-use crate::guest::{Given, Guest};
+use crate::guest::Given;
 use crate::outcome::Outcome;
 use crate::pool::PoolExhausted;
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
-use std::future::poll_fn;
-use std::pin::Pin;
+use http::Request;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::p3::bindings::ServicePre;
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
-
-/// A body that a guest writes.
-pub(super) type GuestBody = WasiBody;
-/// A response, or the guest's word that there is none.
-pub(super) type Head = Result<Response<GuestBody>, ()>;
 
 /// A component that is ready to be instantiated and called.
 pub(crate) struct Proxy {
     engine: Engine,
     handler: Handler,
-}
-
-pub(crate) enum Handler {
-    P2(ProxyPre<Guest>),
-    P3(ServicePre<Guest>),
+    /// None: every request gets an instance of its own.
+    resting: Option<Arc<Resting>>,
 }
 
 impl std::fmt::Debug for Proxy {
@@ -49,8 +35,19 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn new(engine: Engine, handler: Handler) -> Proxy {
-        Proxy { engine, handler }
+    pub(crate) fn new(engine: Engine, handler: Handler, resting: Option<Arc<Resting>>) -> Proxy {
+        Proxy {
+            engine,
+            handler,
+            resting,
+        }
+    }
+
+    /// Drops the instances that wait for a request.
+    pub(crate) fn dismiss(&self) {
+        if let Some(resting) = &self.resting {
+            resting.dismiss();
+        }
     }
 
     /// Makes an instance and throws it away.
@@ -59,16 +56,13 @@ impl Proxy {
         given: &Arc<Given>,
         call: &Arc<Call>,
     ) -> wasmtime::Result<()> {
-        let mut store = Guest::store(&self.engine, given, call);
-        let made = match &self.handler {
-            Handler::P2(pre) => pre.instantiate_async(&mut store).await.map(drop),
-            Handler::P3(pre) => pre.instantiate_async(&mut store).await.map(drop),
-        };
-        made.inspect_err(|error| blame(given, call, error))
+        let made = Instance::new(&self.engine, &self.handler, given, call).await;
+        made.map(drop)
+            .inspect_err(|error| blame(given, call, error))
     }
 
-    /// Calls the handler with one request. The head is sent as soon as the guest gives it;
-    /// the future ends when the guest has.
+    /// Has one request answered. The head is sent as soon as the guest gives it; the future
+    /// ends when the guest has.
     pub(super) fn call<B>(
         self: &Arc<Proxy>,
         given: &Arc<Given>,
@@ -85,100 +79,43 @@ impl Proxy {
         let call = Arc::clone(call);
         async move {
             join_line(&call).await;
-            let mut store = Guest::store(&proxy.engine, &given, &call);
-            let result = match &proxy.handler {
-                Handler::P2(pre) => call_p2(pre, &mut store, request, head).await,
-                Handler::P3(pre) => call_p3(pre, &mut store, request, head).await,
-            };
+            let result = proxy.answer(&given, &call, request, head).await;
             if let Err(error) = &result {
                 blame(&given, &call, error);
             }
-            drop(store);
             drop(slot);
             result
         }
     }
-}
 
-async fn call_p2<B>(
-    pre: &ProxyPre<Guest>,
-    store: &mut Store<Guest>,
-    request: Request<RequestBody<B>>,
-    head: oneshot::Sender<Head>,
-) -> wasmtime::Result<()>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-{
-    let mut http = store.data_mut().http();
-    let request = http.new_incoming_request(Scheme::Http, request)?;
-    let outparam = http.new_response_outparam_from_callback(move |response| {
-        // The receiver is gone when the call was given up.
-        let _ = head.send(response.map_err(drop));
-    })?;
-    let proxy = pre.instantiate_async(&mut *store).await?;
-    proxy
-        .wasi_http_incoming_handler()
-        .call_handle(store, request, outparam)
-        .await
-}
-
-async fn call_p3<B>(
-    pre: &ServicePre<Guest>,
-    store: &mut Store<Guest>,
-    request: Request<RequestBody<B>>,
-    head: oneshot::Sender<Head>,
-) -> wasmtime::Result<()>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-{
-    use wasmtime_wasi_http::p3;
-
-    let service = pre.instantiate_async(&mut *store).await?;
-    let (request, received) = p3::Request::from_http(store.data_mut().http().hooks, request);
-    store
-        .run_concurrent(async |accessor| {
-            let response = match service.handle(accessor, request).await? {
-                Ok(response) => response,
-                Err(_code) => {
-                    let _ = head.send(Err(()));
-                    return Ok(());
-                }
-            };
-            let response = accessor.with(|mut store| response.into_http(&mut store, received))?;
-            let (read, sent) = oneshot::channel();
-            let response = response.map(|body| Watched { body, _read: read }.boxed_unsync());
-            let _ = head.send(Ok(response));
-            // The store must go on while the body is read, and while tasks of the guest run.
-            let _ = sent.await;
-            poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
-            Ok(())
-        })
-        .await?
-}
-
-/// A body whose end is heard of: the sender is dropped with it.
-struct Watched {
-    body: GuestBody,
-    _read: oneshot::Sender<()>,
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    async fn answer<B>(
+        &self,
+        given: &Arc<Given>,
+        call: &Arc<Call>,
+        mut request: Request<RequestBody<B>>,
+        head: oneshot::Sender<Head>,
+    ) -> wasmtime::Result<()>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let Some(resting) = &self.resting else {
+            let mut fresh = Instance::new(&self.engine, &self.handler, given, call).await?;
+            return fresh.answer(request, head, None).await;
+        };
+        let mut instance = match resting.wake(given, call) {
+            Some(instance) => instance,
+            None => Instance::new(&self.engine, &self.handler, given, call).await?,
+        };
+        let answered = Arc::new(AtomicBool::new(false));
+        request.body_mut().hold(Arc::clone(&answered));
+        let watch = Some(Arc::clone(&answered));
+        instance.answer(request, head, watch).await?;
+        // A guest that has kept the request's body holds up its connection.
+        let nothing_kept = Arc::strong_count(&answered) == 1;
+        if nothing_kept && answered.load(Ordering::Relaxed) && call.ended_by().is_none() {
+            resting.rest(instance, given);
+        }
+        Ok(())
     }
 }
 
@@ -200,6 +137,9 @@ fn reason(call: &Call, error: &wasmtime::Error) -> Outcome {
         || error.root_cause().to_string() == PoolExhausted.to_string();
     if exhausted {
         return Outcome::NodeSaturated;
+    }
+    if error.downcast_ref() == Some(&Trap::OutOfFuel) {
+        return Outcome::FuelExhausted;
     }
     if error.is::<I32Exit>() {
         return Outcome::GuestError;

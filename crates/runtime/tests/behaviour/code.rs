@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 #[tokio::test]
 async fn sealed_code_can_not_be_written_and_serves_on_the_other_side_of_a_socket() {
-    let code = code(EngineClass::Small, HELLO);
+    let code = code(EngineClass::SMALL, HELLO);
     let copy: OwnedFd = code.as_fd().try_clone_to_owned().unwrap();
     assert!(
         File::from(copy.try_clone().unwrap())
@@ -17,7 +17,7 @@ async fn sealed_code_can_not_be_written_and_serves_on_the_other_side_of_a_socket
     );
     assert!(File::from(copy.try_clone().unwrap()).set_len(0).is_err());
     drop(code);
-    let received = Code::received(EngineClass::Small, copy).unwrap();
+    let received = Code::received(EngineClass::SMALL, copy).unwrap();
     let component = runtime().load(&received, workload("hello")).unwrap();
     assert!(get(&component, "/x").await.text.contains("path: /x"));
 }
@@ -27,7 +27,7 @@ fn code_that_could_still_change_is_refused() {
     let name = c"unsealed";
     let fd = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
     rustix::fs::fcntl_add_seals(&fd, rustix::fs::SealFlags::WRITE).unwrap();
-    let error = Code::received(EngineClass::Small, fd).unwrap_err();
+    let error = Code::received(EngineClass::SMALL, fd).unwrap_err();
     let CodeError::Unsealed { missing } = &error else {
         panic!("{error}")
     };
@@ -36,7 +36,7 @@ fn code_that_could_still_change_is_refused() {
         "{missing}"
     );
     let file: OwnedFd = File::open("/proc/self/exe").unwrap().into();
-    assert!(Code::received(EngineClass::Small, file).is_err());
+    assert!(Code::received(EngineClass::SMALL, file).is_err());
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn code_of_another_engine_and_bytes_that_are_no_code_are_refused() {
     let verified = verified(HELLO);
     let other = runtime::compile::compile(EngineClass::P3, HELLO).unwrap();
     for bytes in [other.as_slice(), b"not code", b""] {
-        let code = Code::seal(&verified, EngineClass::Small, bytes).unwrap();
+        let code = Code::seal(&verified, EngineClass::SMALL, bytes).unwrap();
         let error = runtime.load(&code, workload("hello")).unwrap_err();
         assert!(matches!(error, LoadError::Incompatible(_)), "{error}");
     }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const FILES: &[u8] = include_bytes!("../../../../tests/guests/files/files.wasm");
 const ASYNC_FILES: &[u8] = include_bytes!("../../../../tests/guests/files/async-files.wasm");
-const BOTH: [EngineClass; 2] = [EngineClass::Small, EngineClass::P3];
+const BOTH: [EngineClass; 2] = [EngineClass::SMALL, EngineClass::P3];
 
 /// A directory of the host that goes with the test.
 pub(crate) struct Directory(PathBuf);

@@ -292,7 +292,7 @@ async fn every_attempt_on_executables_is_an_ordinary_error_and_a_record_and_star
         let said = tell(&starter, &attempt.orders.join("\n")).await;
         let records = bench.records.take(usize::MAX);
         let started = bench.started();
-        let class = EngineClass::Small;
+        let class = EngineClass::SMALL;
         if said.lines().last() != Some(attempt.sees) {
             wrong.push(report(
                 attempt,

@@ -63,9 +63,9 @@ fn features_that_widen_the_attack_surface_do_not_compile() {
     ] {
         let wasm = component(&format!("(core module {module})"));
         assert!(
-            compile::compile(EngineClass::Small, &wasm).is_err(),
+            compile::compile(EngineClass::SMALL, &wasm).is_err(),
             "{feature}"
         );
     }
-    assert!(compile::compile(EngineClass::Small, PROBE).is_ok());
+    assert!(compile::compile(EngineClass::SMALL, PROBE).is_ok());
 }

@@ -57,7 +57,7 @@ impl Workbench {
             ..workload("starter")
         };
         self.runtime
-            .load(&code(EngineClass::Small, STARTER), workload)
+            .load(&code(EngineClass::SMALL, STARTER), workload)
     }
 
     pub(crate) fn load(&self, effective: Effective) -> Arc<Component> {

@@ -32,12 +32,12 @@ async fn stain_and_look(class: EngineClass) {
 
 #[tokio::test]
 async fn nothing_is_left_of_the_last_instance_on_the_small_engine() {
-    stain_and_look(EngineClass::Small).await;
+    stain_and_look(EngineClass::SMALL).await;
 }
 
 #[tokio::test]
 async fn nothing_is_left_of_the_last_instance_on_the_large_engine() {
-    stain_and_look(EngineClass::Large).await;
+    stain_and_look(EngineClass::LARGE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -108,7 +108,7 @@ pub(crate) fn try_load(
 ) -> Result<Arc<Component>, LoadError> {
     let mut workload = workload("probe");
     adjust(&mut workload);
-    runtime.load(&code(EngineClass::Small, wasm), workload)
+    runtime.load(&code(EngineClass::SMALL, wasm), workload)
 }
 
 pub(crate) fn load(

@@ -1,7 +1,7 @@
 //! WASI 0.3 components run on an engine of their own, under the same limits.
 
 use crate::support::{HELLO, code, count, eventually, get, small_config, verified, workload};
-use capability::Span;
+use capability::{Limits, Span};
 use http::StatusCode;
 use runtime::{AuditSink, Component, Config, EngineClass, Outcome, Output, Runtime};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn runtime() -> Arc<Runtime> {
 }
 
 fn load(runtime: &Arc<Runtime>) -> Arc<Component> {
-    let class = EngineClass::of(verified(ASYNC_HELLO).facts());
+    let class = EngineClass::of(verified(ASYNC_HELLO).facts(), &Limits::default());
     assert_eq!(class, EngineClass::P3);
     let mut workload = workload("async-hello");
     workload.limits.per_call.cpu_time = Span::milliseconds(200);
@@ -49,7 +49,7 @@ async fn its_traps_and_loops_end_alone() {
     let runtime = runtime();
     let component = load(&runtime);
     let neighbour = runtime
-        .load(&code(EngineClass::Small, HELLO), workload("hello"))
+        .load(&code(EngineClass::SMALL, HELLO), workload("hello"))
         .unwrap();
     assert_eq!(get(&component, "/trap").await.reason(), "Trapped");
     let (spin, other) = tokio::join!(get(&component, "/spin"), get(&neighbour, "/"));

@@ -4,7 +4,9 @@ use capability::{GuestPath, PathGlob};
 
 use super::outbound;
 use crate::bound;
-use crate::component::{AuditLevel, Capabilities, GrantMode, MountGrant, Processes, Volume};
+use crate::component::{
+    AuditLevel, Capabilities, GrantMode, Instances, MountGrant, Processes, Volume,
+};
 use crate::problem::Problems;
 
 /// `spec.capabilities`.
@@ -72,6 +74,21 @@ pub(super) fn check(problems: &mut Problems, capabilities: &Capabilities, volume
             "is a way that this version does not know",
             "write Listed or Requested",
         ),
+    }
+}
+
+/// `spec.instances` beside credentials.
+pub(super) fn reuse(problems: &mut Problems, granted: &Capabilities, instances: &Instances) {
+    let mut outbound = granted.network.outbound.iter();
+    if instances.max_requests > 1 && outbound.any(|place| place.credentials.is_some()) {
+        problems.add(
+            "spec.instances.maxRequests",
+            format!(
+                "is {}, and an instance that answers more than one request could show one caller what it fetched with a credential for another",
+                instances.max_requests
+            ),
+            "remove instances, or the credentials",
+        );
     }
 }
 

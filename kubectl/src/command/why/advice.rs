@@ -139,6 +139,8 @@ pub(super) fn next(
         | Reason::CrashQuarantined
         | Reason::MemoryExceeded
         | Reason::CpuExceeded
+        | Reason::FuelExhausted
+        | Reason::IoExceeded
         | Reason::TimeoutExceeded
         | Reason::ConcurrencyLimit
         | Reason::Trapped

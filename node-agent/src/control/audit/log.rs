@@ -166,6 +166,7 @@ fn rotate(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Caller;
 
     fn record(object: &str) -> Record {
         Record {
@@ -180,7 +181,10 @@ mod tests {
             object: object.into(),
             allowed: false,
             rule: "NotGranted".into(),
-            caller: Some("web".into()),
+            caller: Some(Caller {
+                trigger: "web".into(),
+                address: Some([192, 0, 2, 7].into()),
+            }),
         }
     }
 
@@ -205,7 +209,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                r#"{"time":"2026-11-21T12:00:00Z","component":"orders","namespace":"shop","revision":"wc-orders-0123456789","digest":"sha256:00","signer":"key 00","node":"node-1","capability":"network","object":"a\nb\"","allowed":false,"rule":"NotGranted","caller":"web"}"#
+                r#"{"time":"2026-11-21T12:00:00Z","component":"orders","namespace":"shop","revision":"wc-orders-0123456789","digest":"sha256:00","signer":"key 00","node":"node-1","capability":"network","object":"a\nb\"","allowed":false,"rule":"NotGranted","caller":{"trigger":"web","address":"192.0.2.7"}}"#
             ]
         );
     }

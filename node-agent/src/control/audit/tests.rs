@@ -55,7 +55,7 @@ impl Desk {
             capability: capability.into(),
             object: "a\u{202e}b".into(),
             rule,
-            trigger: None,
+            caller: None,
         }
     }
 

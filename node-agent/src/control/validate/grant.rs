@@ -48,7 +48,7 @@ pub(super) fn excess(
         ("audit", *audit == spec.audit),
         ("health", *health == spec.health),
         ("triggers", triggers.iter().all(|one| is_given(one, spec))),
-        ("resources", is_within(limits, &spec.resources.limits())),
+        ("resources", is_within(limits, &spec.limits())),
         (
             "rollout.terminationGracePeriodSeconds",
             termination_grace_period_seconds <= grace,
@@ -79,19 +79,29 @@ fn is_within(limits: &capability::Limits, given: &capability::Limits) -> bool {
         requests,
         per_replica,
         per_call,
+        instances,
     } = limits;
-    requests.memory <= given.requests.memory
+    instances.max_requests <= given.instances.max_requests
+        && instances.idle_timeout <= given.instances.idle_timeout
+        && requests.memory <= given.requests.memory
         && per_replica.concurrency <= given.per_replica.concurrency
         && per_replica.memory <= given.per_replica.memory
         && per_call.memory <= given.per_call.memory
         && per_call.cpu_time <= given.per_call.cpu_time
         && per_call.timeout <= given.per_call.timeout
+        && is_at_most(per_call.fuel, given.per_call.fuel)
+        && is_at_most(per_call.io, given.per_call.io)
+}
+
+/// Where nothing is written, nothing limits it.
+fn is_at_most<T: Ord>(found: Option<T>, given: Option<T>) -> bool {
+    given.is_none_or(|given| found.is_some_and(|found| found <= given))
 }
 
 #[cfg(test)]
 mod tests {
     use capability::{Bytes, Span};
-    use crds::component::{EnvVar, Health, HttpGet, HttpTrigger};
+    use crds::component::{EnvVar, Health, HttpGet, HttpTrigger, Resources};
     use crds::revision::{ComponentIdentity, RevisionHttpTrigger};
 
     use super::*;
@@ -114,7 +124,10 @@ mod tests {
     }
 
     fn spec() -> WasmComponentSpec {
+        let mut resources = Resources::default();
+        resources.per_call.fuel = Some(1_000_000);
         WasmComponentSpec {
+            resources,
             image: "registry.example/shop/orders:1.4".into(),
             args: vec!["serve".into()],
             env: vec![variable("MODE", "safe")],
@@ -146,7 +159,7 @@ mod tests {
                 name: "web".into(),
                 http: Some(RevisionHttpTrigger::default()),
             }],
-            limits: spec.resources.limits(),
+            limits: spec.limits(),
             health: spec.health.clone(),
             termination_grace_period_seconds: spec.rollout.termination_grace_period_seconds,
         }
@@ -220,13 +233,17 @@ mod tests {
 
     #[test]
     fn every_limit_is_compared() {
-        let raised: [fn(&mut capability::Limits); 6] = [
+        let raised: [fn(&mut capability::Limits); 10] = [
             |limits| limits.requests.memory = Bytes::mib(1 << 20),
             |limits| limits.per_replica.concurrency += 1,
             |limits| limits.per_replica.memory = Bytes::mib(1 << 20),
             |limits| limits.per_call.memory = Bytes::mib(1 << 20),
             |limits| limits.per_call.cpu_time = Span::minutes(15),
             |limits| limits.per_call.timeout = Span::minutes(15),
+            |limits| limits.per_call.fuel = None,
+            |limits| limits.instances.max_requests += 1,
+            |limits| limits.instances.idle_timeout = Span::minutes(5),
+            |limits| limits.per_call.fuel = Some(1_000_001),
         ];
         for raise in raised {
             let excess = excess_of(|document| raise(&mut document.limits));

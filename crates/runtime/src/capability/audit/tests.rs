@@ -1,6 +1,7 @@
 //! What is recorded at each level, what is thinned out, and what is never lost.
 
 use super::*;
+use crate::caller::Caller;
 use std::time::Duration;
 
 fn audit(level: AuditLevel, capacity: usize) -> (Arc<Audit>, AuditRecords) {
@@ -53,14 +54,17 @@ fn each_level_records_what_it_says() {
 #[test]
 fn a_record_says_who_what_and_why() {
     let (audit, records) = audit(AuditLevel::Denials, 1);
-    let trigger: Arc<str> = "web".into();
+    let caller = Arc::new(Caller {
+        trigger: "web".into(),
+        address: Some([192, 0, 2, 7].into()),
+    });
     let rule = Rule::AboveCeiling {
         policy: "baseline".into(),
     };
-    audit.note(Capability::FileRead, "/etc", rule.clone(), Some(&trigger));
+    audit.note(Capability::FileRead, "/etc", rule.clone(), Some(&caller));
     let record = records.take(1).pop().unwrap();
     assert_eq!(record.identity.component, "orders");
-    assert_eq!(record.trigger.as_deref(), Some("web"));
+    assert_eq!(record.caller.as_deref(), Some(&*caller));
     assert_eq!(record.capability.name(), "file-read");
     assert_eq!(record.rule, rule);
 }

@@ -141,6 +141,7 @@ impl OpenFile {
             let mut bytes = vec![0; length];
             let read = read_at(file.handle(), &mut bytes, offset)?;
             bytes.truncate(read);
+            file.pay(read)?;
             Ok(Piece { bytes, held })
         }))
     }
@@ -155,6 +156,7 @@ impl OpenFile {
             return Err(Errno::BADF);
         }
         let length = bytes.as_ref().len();
+        self.pay(length)?;
         let held = self.asker().hold(&self.place.path, Right::Write, length)?;
         Ok(self.start(move |file| {
             let _held = held;
@@ -163,6 +165,15 @@ impl OpenFile {
                 .write(file.handle(), to, bytes.as_ref())
                 .map_err(|error| file.refused(error))
         }))
+    }
+
+    /// Counts bytes that move. When they are too many the call has ended, whatever its guest
+    /// makes of the error.
+    fn pay(&self, bytes: usize) -> Result<()> {
+        match self.call.transfer(bytes) {
+            true => Ok(()),
+            false => Err(Errno::IO),
+        }
     }
 
     pub(super) fn set_size(self: &Arc<Self>, size: u64) -> Result<Job<()>> {

@@ -137,7 +137,7 @@ impl Asker<'_> {
         };
         self.files
             .audit
-            .note(capability, object, rule, self.call.trigger());
+            .note(capability, object, rule, self.call.caller());
     }
 }
 

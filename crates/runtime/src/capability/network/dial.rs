@@ -8,6 +8,7 @@ use super::lookups::Lookups;
 use super::names::LookupError;
 use super::places::{Place, Places};
 use super::uplink::Uplink;
+use crate::caller::Caller;
 use crate::capability::audit::{Audit, Capability};
 use capability::{Destination, Effective, HostName, Protocol, Reach, Rule};
 use std::io;
@@ -62,18 +63,18 @@ impl Dialer {
     pub(crate) fn admit(
         &self,
         destination: &Destination,
-        trigger: Option<&Arc<str>>,
+        caller: Option<&Arc<Caller>>,
     ) -> Result<Reach, DialError> {
         let verdict = self.effective.destination(destination);
         let rule = verdict.as_ref().err().cloned().unwrap_or(Rule::Granted);
         let object = destination.to_string();
-        self.audit.note(Capability::Network, &object, rule, trigger);
+        self.audit.note(Capability::Network, &object, rule, caller);
         verdict.map_err(|_| DialError::Denied)
     }
 
     /// Notes a denial that was decided elsewhere.
-    pub(crate) fn deny(&self, object: &str, rule: Rule, trigger: Option<&Arc<str>>) {
-        self.audit.note(Capability::Network, object, rule, trigger);
+    pub(crate) fn deny(&self, object: &str, rule: Rule, caller: Option<&Arc<Caller>>) {
+        self.audit.note(Capability::Network, object, rule, caller);
     }
 
     /// The addresses of a host that may be connected to with this reach. Others are noted as
@@ -156,7 +157,7 @@ impl Dialer {
         &self,
         address: SocketAddr,
         protocol: Protocol,
-        trigger: Option<&Arc<str>>,
+        caller: Option<&Arc<Caller>>,
     ) -> bool {
         let literal = Destination {
             host: HostName::from(address.ip()),
@@ -187,7 +188,7 @@ impl Dialer {
         });
         let rule = verdict.err().unwrap_or(Rule::Granted);
         let allowed = rule.allows();
-        self.audit.note(Capability::Network, &object, rule, trigger);
+        self.audit.note(Capability::Network, &object, rule, caller);
         allowed
     }
 }

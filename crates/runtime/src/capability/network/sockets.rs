@@ -9,6 +9,7 @@ use super::Network;
 use super::dial::DialError;
 use super::names::LookupError;
 use super::places::Place;
+use crate::caller::Caller;
 use crate::guest::Guest;
 use capability::{Protocol, Rule};
 use std::future::poll_fn;
@@ -55,15 +56,15 @@ enum Answers {
 pub(crate) fn allow(
     builder: &mut WasiCtxBuilder,
     network: &Arc<Network>,
-    trigger: Option<&Arc<str>>,
+    caller: Option<&Arc<Caller>>,
 ) {
     let tcp = network.may_have_sockets(Protocol::Tcp);
     let udp = network.may_have_sockets(Protocol::Udp);
     builder.allow_tcp(tcp).allow_udp(udp);
     if tcp || udp {
-        let (network, trigger) = (Arc::clone(network), trigger.cloned());
+        let (network, caller) = (Arc::clone(network), caller.cloned());
         builder.socket_addr_check(move |address, used| {
-            let allowed = judge(&network, address, used, trigger.as_ref());
+            let allowed = judge(&network, address, used, caller.as_ref());
             Box::pin(async move { allowed })
         });
     }
@@ -73,18 +74,14 @@ fn judge(
     network: &Network,
     address: SocketAddr,
     used: SocketAddrUse,
-    trigger: Option<&Arc<str>>,
+    caller: Option<&Arc<Caller>>,
 ) -> bool {
     let bind = match used {
         SocketAddrUse::TcpConnect => {
-            return network
-                .dialer
-                .admit_address(address, Protocol::Tcp, trigger);
+            return network.dialer.admit_address(address, Protocol::Tcp, caller);
         }
         SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => {
-            return network
-                .dialer
-                .admit_address(address, Protocol::Udp, trigger);
+            return network.dialer.admit_address(address, Protocol::Udp, caller);
         }
         // What the kernel does by itself before it connects.
         SocketAddrUse::TcpBind | SocketAddrUse::UdpBind
@@ -98,7 +95,7 @@ fn judge(
     };
     network
         .dialer
-        .deny(&format!("{bind} {address}"), Rule::NotGranted, trigger);
+        .deny(&format!("{bind} {address}"), Rule::NotGranted, caller);
     false
 }
 
@@ -151,10 +148,15 @@ impl Guest {
     /// A place for one more socket, if it may have any.
     fn take_socket(&mut self, protocol: Protocol) -> Result<(), ErrorCode> {
         let network = Arc::clone(self.network());
-        let trigger = self.call().trigger().cloned();
-        let deny = |rule: Rule| network.dialer.deny(protocol.name(), rule, trigger.as_ref());
+        let caller = self.call().caller().cloned();
+        let deny = |rule: Rule| network.dialer.deny(protocol.name(), rule, caller.as_ref());
         if !network.may_have_sockets(protocol) {
             deny(Rule::NotGranted);
+            return Err(ErrorCode::AccessDenied);
+        }
+        // What goes through wasmtime's own sockets nobody counts.
+        if self.has_io_limit() {
+            deny(Rule::LimitExceeded);
             return Err(ErrorCode::AccessDenied);
         }
         let Some(place) = network.dialer.sockets.try_take() else {
@@ -248,9 +250,9 @@ fn resolve_addresses(
     let guest = store.data_mut();
     guest.table().get(&handle)?;
     let network = Arc::clone(guest.network());
-    let trigger = guest.call().trigger().cloned();
+    let caller = guest.call().caller().cloned();
     let mut answers = Answers::Waiting(spawn(async move {
-        let found = network.resolve(&name, trigger).await;
+        let found = network.resolve(&name, caller).await;
         found.map_err(|error| error_code(&error))
     }));
     // Most refusals need no waiting.
@@ -316,11 +318,11 @@ impl p3::bindings::sockets::ip_name_lookup::HostWithStore<Guest> for Sockets {
     > {
         use p3::bindings::sockets::ip_name_lookup::ErrorCode as Code;
 
-        let (network, trigger) = store.with(|mut view| {
+        let (network, caller) = store.with(|mut view| {
             let guest = view.get();
-            (Arc::clone(guest.network()), guest.call().trigger().cloned())
+            (Arc::clone(guest.network()), guest.call().caller().cloned())
         });
-        let found = network.resolve(&name, trigger).await;
+        let found = network.resolve(&name, caller).await;
         Ok(match found {
             Ok(addresses) => Ok(addresses.into_iter().map(Into::into).collect()),
             Err(error) => Err(match error_code(&error) {

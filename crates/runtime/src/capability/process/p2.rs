@@ -54,7 +54,7 @@ impl Host for &mut Guest {
         options: Options,
     ) -> Result<Result<Resource<Child>, ErrorCode>> {
         let processes = Arc::clone(self.processes());
-        let trigger = self.call().trigger().cloned();
+        let caller = self.call().caller().cloned();
         let Options { environment, input } = options;
         let start = Start {
             executable,
@@ -62,7 +62,7 @@ impl Host for &mut Guest {
             environment,
             input,
         };
-        match processes.spawn(start, trigger.as_ref()).await {
+        match processes.spawn(start, caller.as_ref()).await {
             Ok(child) => Ok(Ok(self.table().push(child)?)),
             Err(failure) => Ok(Err(failure.into())),
         }
@@ -99,9 +99,9 @@ impl HostChild for &mut Guest {
         signal: process::Signal,
     ) -> Result<Result<(), ErrorCode>> {
         let processes = Arc::clone(self.processes());
-        let trigger = self.call().trigger().cloned();
+        let caller = self.call().caller().cloned();
         let child = self.table().get_mut(&child)?;
-        let sent = processes.signal(child, signal.into(), trigger.as_ref());
+        let sent = processes.signal(child, signal.into(), caller.as_ref());
         Ok(sent.map_err(ErrorCode::from))
     }
 

@@ -3,6 +3,7 @@
 //! Keeps trailers from carrying what headers may not, and notes when bytes moved, because an
 //! answer is not late while its request is still being sent. Used by `outgoing`.
 
+use crate::call::Call;
 use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
@@ -20,6 +21,7 @@ pub(crate) struct RequestBody {
     /// Trailers that must not pass.
     withheld: Arc<[HeaderName]>,
     sent: Arc<Sent>,
+    call: Arc<Call>,
 }
 
 /// When a request last moved.
@@ -49,11 +51,17 @@ impl Sent {
 }
 
 impl RequestBody {
-    pub(super) fn new(body: WasiBody, withheld: Arc<[HeaderName]>, sent: Arc<Sent>) -> RequestBody {
+    pub(super) fn new(
+        body: WasiBody,
+        withheld: Arc<[HeaderName]>,
+        sent: Arc<Sent>,
+        call: Arc<Call>,
+    ) -> RequestBody {
         RequestBody {
             body,
             withheld,
             sent,
+            call,
         }
     }
 }
@@ -71,6 +79,9 @@ impl Body for RequestBody {
             return polled;
         };
         self.sent.note();
+        if !self.call.transfer(frame.data_ref().map_or(0, Bytes::len)) {
+            return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
+        }
         Poll::Ready(Some(Ok(match frame.into_trailers() {
             Ok(mut trailers) => {
                 for name in self.withheld.iter() {

@@ -5,11 +5,13 @@
 
 use super::fault::body_fault;
 use super::scrub::Scrubber;
+use crate::call::Call;
 use crate::capability::network::Place;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -25,6 +27,7 @@ pub(super) struct ResponseBody {
     idle: Duration,
     /// Runs while the guest waits.
     timer: Option<Pin<Box<Sleep>>>,
+    call: Arc<Call>,
     _place: Place,
 }
 
@@ -33,6 +36,7 @@ impl ResponseBody {
         body: Incoming,
         scrubber: Option<Scrubber>,
         idle: Duration,
+        call: Arc<Call>,
         place: Place,
     ) -> ResponseBody {
         ResponseBody {
@@ -42,6 +46,7 @@ impl ResponseBody {
             ended: false,
             idle,
             timer: None,
+            call,
             _place: place,
         }
     }
@@ -102,6 +107,10 @@ impl Body for ResponseBody {
         while !self.ended {
             match ready!(self.poll_incoming(context)) {
                 Some(Ok(frame)) => {
+                    if !self.call.transfer(frame.data_ref().map_or(0, Bytes::len)) {
+                        self.ended = true;
+                        return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
+                    }
                     if let Some(frame) = self.scrub(frame) {
                         return Poll::Ready(Some(Ok(frame)));
                     }

@@ -42,7 +42,7 @@ async fn a_size_limit_holds_for_all_instances_and_versions() {
 
         // The next revision of the component, on the same directory.
         let mount = limited(&house, 256 * 1024);
-        let successor = load(&burglar.runtime, EngineClass::Small, rights(), mount);
+        let successor = load(&burglar.runtime, EngineClass::SMALL, rights(), mount);
         let orders = [
             "do=open&from=/data&path=out/b&for=wc&as=b",
             "do=write&to=b&size=200000",
@@ -60,7 +60,7 @@ async fn a_size_limit_holds_for_all_instances_and_versions() {
 async fn names_and_empty_files_are_not_free() {
     let house = Directory::new();
     let rights = granted(&[], &["/data/**"]);
-    let burglar = Burglar::new(EngineClass::Small, rights, limited(&house, 64 * 1024));
+    let burglar = Burglar::new(EngineClass::SMALL, rights, limited(&house, 64 * 1024));
     let mut made = 0;
     for name in 0..40 {
         let order = format!("do=mkdir&from=/data&path={name}");
@@ -133,13 +133,13 @@ async fn what_the_host_holds_counts_against_the_call() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let house = Directory::with(&names);
     let rights = || granted(&["/data/**"], &[]);
-    let burglar = Burglar::new(EngineClass::Small, rights(), house.mount());
+    let burglar = Burglar::new(EngineClass::SMALL, rights(), house.mount());
     let mut poor = workload("files");
     let initial = verified(FILES).facts().initial_memory;
     poor.limits.per_call.memory = Bytes(initial + 300_000);
     poor.effective = rights().into();
     poor.mounts = vec![house.mount()];
-    let code = code(EngineClass::Small, FILES);
+    let code = code(EngineClass::SMALL, FILES);
     let poor = burglar.runtime.load(&code, poor).unwrap();
     let listings = "do=listings&from=/data&count=5&first=1";
     assert_eq!(told(&poor, [listings]).await, ["insufficient-memory"]);
@@ -149,16 +149,42 @@ async fn what_the_host_holds_counts_against_the_call() {
 }
 
 #[tokio::test]
+async fn bytes_of_files_count_as_bytes_that_a_call_moves() {
+    for class in BOTH {
+        let house = Directory::new();
+        let rights = || granted(&["/data/**"], &["/data/out/**"]);
+        let burglar = Burglar::new(class, rights(), limited(&house, 8 << 20));
+        let mut bounded = workload("files");
+        bounded.limits.per_call.io = Some(Bytes::kib(256));
+        bounded.effective = rights().into();
+        bounded.mounts = vec![limited(&house, 8 << 20)];
+        let wasm = match class {
+            EngineClass::P3 => super::ASYNC_FILES,
+            _ => FILES,
+        };
+        let bounded = burglar.runtime.load(&code(class, wasm), bounded).unwrap();
+        let little = [
+            "do=open&from=/data&path=out/a&for=wc&as=a",
+            "do=write&to=a&size=100000",
+        ];
+        assert_eq!(told(&bounded, little).await, ["open", "done"], "{class:?}");
+        let much = [little[0], "do=write&to=a&size=300000"];
+        let answer = crate::support::post(&bounded, "/", much.join("\n")).await;
+        assert_eq!(answer.reason(), "IoExceeded", "{class:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_component_without_volumes_has_no_files() {
     let house = Directory::new();
-    let burglar = Burglar::new(EngineClass::Small, granted(&[], &[]), house.mount());
+    let burglar = Burglar::new(EngineClass::SMALL, granted(&[], &[]), house.mount());
     let workload = runtime::Workload {
         audit: AuditLevel::All,
         ..workload("files")
     };
     let bare = burglar
         .runtime
-        .load(&code(EngineClass::Small, FILES), workload)
+        .load(&code(EngineClass::SMALL, FILES), workload)
         .unwrap();
     assert_eq!(told(&bare, ["do=preopens"]).await, [""]);
     let _ = burglar.noted();

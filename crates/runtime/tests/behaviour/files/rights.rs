@@ -268,7 +268,7 @@ async fn request_grant_and_ceiling_hold_together() {
         requests: vec![Request::from_toml(SAMPLE).unwrap()],
         ..all()
     };
-    let burglar = Burglar::new(EngineClass::Small, manifest.clone(), house.mount());
+    let burglar = Burglar::new(EngineClass::SMALL, manifest.clone(), house.mount());
     assert_eq!(burglar.told(read).await, ["access"]);
     assert_eq!(burglar.denied("NotRequested"), ["/data/top"]);
 
@@ -278,7 +278,7 @@ async fn request_grant_and_ceiling_hold_together() {
         grant: Grant::Requested { mounts },
         ..manifest
     };
-    let burglar = Burglar::new(EngineClass::Small, requested, house.mount());
+    let burglar = Burglar::new(EngineClass::SMALL, requested, house.mount());
     let told = burglar
         .told(["do=open&from=/data&path=input/a&for=r&as=x", read[0]])
         .await;
@@ -290,7 +290,7 @@ async fn request_grant_and_ceiling_hold_together() {
     let mut ungoverned = all();
     ungoverned.ceilings.clear();
     for rights in [unadmitted, ungoverned] {
-        let burglar = Burglar::new(EngineClass::Small, rights, house.mount());
+        let burglar = Burglar::new(EngineClass::SMALL, rights, house.mount());
         let told = burglar.told(["do=preopens", read[0]]).await;
         assert_eq!(told, ["", "bad-descriptor"]);
         // The guest sees an absence; that it was withheld is written down.
@@ -359,7 +359,7 @@ async fn what_is_refreshed_is_seen_by_the_next_instance() {
     let (old, new) = (Directory::with(&["input/a"]), Directory::new());
     fs::create_dir(new.path("input")).unwrap();
     fs::write(new.path("input/a"), "fresh").unwrap();
-    let burglar = burglar(EngineClass::Small, &old);
+    let burglar = burglar(EngineClass::SMALL, &old);
     let read = [
         "do=open&from=/data&path=input/a&for=r&as=a",
         "do=read&from=a",
@@ -378,7 +378,7 @@ async fn what_is_refreshed_is_seen_by_the_next_instance() {
 async fn components_see_their_own_volumes() {
     let (one, other) = (Directory::with(&["a"]), Directory::with(&["b"]));
     let rights = || granted(&["/data/**"], &[]);
-    let burglar = Burglar::new(EngineClass::Small, rights(), one.mount());
+    let burglar = Burglar::new(EngineClass::SMALL, rights(), one.mount());
     let neighbour = load(&burglar.runtime, EngineClass::P3, rights(), mount(&other.0));
     assert_eq!(burglar.told(["do=list&from=/data"]).await, ["a"]);
     assert_eq!(told(&neighbour, ["do=list&from=/data"]).await, ["b"]);

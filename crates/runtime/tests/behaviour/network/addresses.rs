@@ -108,7 +108,7 @@ async fn a_name_that_rebinds_is_judged_at_every_connection_by_what_was_answered(
         .await
         .unwrap();
     for class in BOTH {
-        let name = format!("{class:?}.rebind.example").to_lowercase();
+        let name = format!("{}.rebind.example", class.name());
         stage.dns.name_in_turn(&name, &["127.0.1.1", "127.0.0.1"]);
         let caller = stage.load(class, &[grant(Protocol::Http, &name)]);
         // Its life was 0 seconds; it is kept for 5 all the same, and the address with it.

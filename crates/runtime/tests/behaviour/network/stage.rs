@@ -21,7 +21,7 @@ const CALLER: &[u8] = include_bytes!("../../../../../tests/guests/caller/caller.
 const ASYNC_CALLER: &[u8] = include_bytes!("../../../../../tests/guests/caller/async-caller.wasm");
 
 /// The two builds of the guest.
-pub(crate) const BOTH: [EngineClass; 2] = [EngineClass::Small, EngineClass::P3];
+pub(crate) const BOTH: [EngineClass; 2] = [EngineClass::SMALL, EngineClass::P3];
 
 /// A runtime, its name server and its audit records.
 pub(crate) struct Stage {
