@@ -102,6 +102,8 @@ pub const HEADER_FORMAT: u32 = 256;
 pub const METHODS: u32 = 16;
 /// One HTTP method.
 pub const METHOD: u32 = 32;
+/// The hash of a spec.
+pub const SPEC_HASH: u32 = 16;
 /// The hash of what is approved.
 pub const APPROVAL: u32 = 64;
 /// Lines of each list of `status.capabilities`; beyond, the first.
@@ -129,6 +131,8 @@ pub const REQUEST_BODY_MAX: Bytes = Bytes::mib(256);
 pub const GRACE_PERIOD_MAX_SECONDS: u32 = 300;
 /// The longest a started revision has to stay healthy before it counts.
 pub const MIN_READY_MAX_SECONDS: u32 = 3_600;
+/// The longest that a rollout may stand still: a day, for whoever compiles on slow nodes.
+pub const PROGRESS_DEADLINE_MAX_SECONDS: u32 = 86_400;
 /// Revisions kept for an undo.
 pub const REVISION_HISTORY_MAX: u32 = 100;
 /// The shortest and the longest that a component may take to become healthy.

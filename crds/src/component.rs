@@ -30,11 +30,11 @@ pub use outbound::{Credentials, OutboundGrant, Protocol, Reach};
 pub use placement::{PlacementMode, PlacementSpec, SpreadConstraint, WhenUnsatisfiable};
 pub use process::Processes;
 pub use resources::{Instances, PerCall, PerReplica, Requests, Resources};
-pub use rollout::{Health, HttpGet, Rollout};
+pub use rollout::{Health, HttpGet, OnFailure, Pin, Rollout};
 pub use service::{ServiceSpec, ServiceType, TrafficDistribution};
 pub use status::{
-    ActiveRevision, CapabilitiesStatus, ResolvedImage, TriggerStatus, UpdatingRevision,
-    WasmComponentStatus, WouldRefuse,
+    ActiveRevision, CapabilitiesStatus, PinnedRevision, ResolvedImage, RolloutFailure,
+    TriggerStatus, UpdatingRevision, WasmComponentStatus, WouldRefuse,
 };
 pub use trigger::{HttpTrigger, Trigger};
 pub use validate::problems;

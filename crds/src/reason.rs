@@ -319,6 +319,12 @@ pub enum Reason {
     // Rollout
     /// The new revision failed on a node; the old one goes on serving.
     RevisionFailed,
+    /// The new revision failed, and the one that served before was put back everywhere.
+    RolledBack,
+    /// Nodes made no progress with a revision for rollout.progressDeadlineSeconds.
+    ProgressDeadlineExceeded,
+    /// rollout.pin names a revision that is not kept.
+    PinUnknown,
     /// Another revision is to take over, and rollout.paused says not yet.
     RolloutPaused,
     /// A ControllerRevision of this name was not written by the operator.
@@ -483,6 +489,9 @@ impl Reason {
             | Self::HealthCheckFailed
             | Self::CrashQuarantined
             | Self::RevisionFailed
+            | Self::RolledBack
+            | Self::ProgressDeadlineExceeded
+            | Self::PinUnknown
             | Self::RolloutPaused
             | Self::GrantExceeded
             | Self::ManifestInvalid

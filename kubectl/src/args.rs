@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Components in a cluster: what they do, why they do not, and who may let them.
 ///
@@ -73,10 +73,40 @@ pub(crate) enum Command {
 pub(crate) enum Rollout {
     /// List the versions that are kept, with what each asks for.
     History(Component),
+    /// Follow a rollout until it is over. Exit code 0 when the version serves everywhere.
+    Status(Progress),
+    /// Run a version that is kept again, until the spec changes. Without --to-revision the one
+    /// before.
+    Undo(Undo),
     /// Give no further node another version than the one that serves.
     Pause(Pause),
     /// Go on with a rollout that is paused.
     Resume(Pause),
+}
+
+/// `kubectl lm rollout status`
+#[derive(Debug, Args)]
+pub(crate) struct Progress {
+    /// Name of the WasmComponent.
+    pub(crate) name: String,
+
+    /// Whether to wait until it is over.
+    #[arg(short, long, default_value_t = true, action = ArgAction::Set)]
+    pub(crate) watch: bool,
+}
+
+/// `kubectl lm rollout undo`
+#[derive(Debug, Args)]
+pub(crate) struct Undo {
+    /// Name of the WasmComponent.
+    pub(crate) name: String,
+
+    /// The version, by the number or the name that `rollout history` shows.
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) to_revision: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) force: Force,
 }
 
 /// `kubectl lm rollout pause` and `resume`

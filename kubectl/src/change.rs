@@ -1,5 +1,5 @@
-//! One field of a component, changed as its owner would: what `approve`, `pause` and `resume`
-//! write.
+//! One field of a component, changed as its owner would: what `approve`, `pause`, `resume` and
+//! `undo` write.
 //!
 //! Whose the field is is asked before (`ownership`). The change holds for the very object that
 //! was read, and for no later one of its name.
@@ -18,6 +18,8 @@ use crate::sight::Cluster;
 pub(crate) struct Change {
     name: String,
     uid: Option<String>,
+    /// The version of the object that it holds for, if for no other.
+    resource_version: Option<String>,
     member: &'static str,
     value: Value,
 }
@@ -48,9 +50,18 @@ impl Change {
             _ => Ok(Change {
                 name,
                 uid: component.uid(),
+                resource_version: None,
                 member,
                 value,
             }),
+        }
+    }
+
+    /// The same, for the object as it was read: not once anything of it has changed.
+    pub(crate) fn only_as_read(self, component: &WasmComponent) -> Change {
+        Change {
+            resource_version: component.resource_version(),
+            ..self
         }
     }
 
@@ -62,6 +73,7 @@ impl Change {
         let Change {
             name,
             uid,
+            resource_version,
             member,
             value,
         } = self;
@@ -69,8 +81,12 @@ impl Change {
             field_manager: Some(names::CLI_FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
+        let mut metadata = json!({"uid": uid});
+        if let (Some(version), Some(metadata)) = (resource_version, metadata.as_object_mut()) {
+            metadata.insert("resourceVersion".to_owned(), json!(version));
+        }
         let patch = json!({
-            "metadata": {"uid": uid},
+            "metadata": metadata,
             "spec": {"rollout": {*member: value}},
         });
         let doing = format!("change spec.rollout.{member} of {name}");

@@ -6,7 +6,9 @@
 mod approve;
 mod history;
 mod pause;
+mod progress;
 mod status;
+mod undo;
 mod why;
 
 use std::fmt::Display;
@@ -41,6 +43,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Rollout(Rollout::History(of)) => {
             print(output, &history::page(&cluster.look(&of.name).await?))
         }
+        Command::Rollout(Rollout::Status(args)) => {
+            return progress::run(&cluster, output, &args).await;
+        }
+        Command::Rollout(Rollout::Undo(args)) => print(output, &undo::run(&cluster, &args).await?),
         Command::Rollout(Rollout::Pause(args)) => {
             print(output, &pause::run(&cluster, &args, true).await?)
         }

@@ -55,7 +55,7 @@ use crate::seal::SealKey;
 use crate::trust::TrustBook;
 use crate::values::References;
 use crate::writer::{WriteError, Writer};
-use observe::Steadiness;
+use observe::{Standstill, Steadiness};
 
 /// Pause after a step failed for a reason of the API server's.
 const RETRY: Duration = Duration::from_secs(2);
@@ -116,6 +116,7 @@ enum Error {
 /// What the leader remembers between two looks.
 struct Memory {
     steadiness: Steadiness,
+    standstill: Standstill,
     /// When the EndpointSlices of each component were last written.
     slices: BTreeMap<Key, Instant>,
     /// When a wave of each component was stopped last, by uid.
@@ -140,6 +141,7 @@ pub async fn run(mut context: Context, shutdown: CancellationToken) {
         );
         let mut memory = Memory {
             steadiness: Steadiness::default(),
+            standstill: Standstill::default(),
             slices: BTreeMap::new(),
             stops: BTreeMap::new(),
             events: Events::new(&context.client, &context.identity),
@@ -273,6 +275,9 @@ async fn reconcile(
         existing: existing.map(|policy| Box::new((*policy).clone())),
     });
     let now = Instant::now();
+    let uid = observed.component.uid().unwrap_or_default();
+    let placements = observed.placements.iter().map(|placed| &placed.object);
+    observed.standstill = memory.standstill.observe(&uid, placements, now);
     observed.since_slices = memory
         .slices
         .get(key)
@@ -307,7 +312,6 @@ async fn reconcile(
     ]);
     if plan.stopped > 0 {
         // Before it is carried out: a wave that failed half-way was a wave.
-        let uid = observed.component.uid().unwrap_or_default();
         memory.stops.insert(uid, Instant::now());
         let placements = plan.stopped;
         tracing::warn!(component = %key, placements, "stopped by a trust policy with whenRunning: Stop");
@@ -458,6 +462,7 @@ async fn forget(context: &mut Context, memory: &mut Memory) {
     memory.steadiness.retain(|uid| placements.contains(uid));
     memory.events.retain(|key| keys.contains(key));
     memory.slices.retain(|key, _| keys.contains(key));
+    memory.standstill.retain(|uid| uids.contains(uid));
     memory.stops.retain(|uid, _| uids.contains(uid));
     if let Err(error) = context
         .ports

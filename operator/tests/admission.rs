@@ -173,6 +173,7 @@ impl Case {
             since_stop: None,
             values: Ok(()),
             nodes: BTreeMap::from([("n1".to_owned(), node())]),
+            standstill: std::time::Duration::ZERO,
             placements: Vec::new(),
             revisions: revisions.collect(),
             next_revision: 2,

@@ -29,6 +29,7 @@ mod quiet;
 mod refusals;
 mod registry_down;
 mod reuse;
+mod rollback;
 mod rotation;
 mod service;
 mod survival;

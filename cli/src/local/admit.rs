@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifact::trust::{Scope, Trust};
 use artifact::{Digest, ImageReference};
@@ -200,6 +201,7 @@ fn observed(
         values: Ok(()),
         nodes: Nodes::default(),
         placements: Vec::new(),
+        standstill: Duration::ZERO,
         revisions: around.earlier.map(known).into_iter().collect(),
         next_revision: 1,
         service: Standing::Absent,

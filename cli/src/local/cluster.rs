@@ -196,7 +196,7 @@ impl Cluster {
             Ok(judged) => judged,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Some(paused) = paused(slot, &named, &judged) {
+        if let Some(paused) = waits(slot, &named, &judged) {
             return Ok(Err(paused));
         }
         self.admit(slot, wanted, named, judged, documents)?;
@@ -419,7 +419,17 @@ fn key(wanted: &Wanted) -> Key {
 }
 
 /// Why what was judged waits though nothing is against it.
-fn paused(slot: &Slot, named: &Named, judged: &Judged) -> Option<Refused> {
+fn waits(slot: &Slot, named: &Named, judged: &Judged) -> Option<Refused> {
+    if let Some(pin) = &named.validated.rollout.pin {
+        return Some(Refused {
+            reason: Reason::PinUnknown,
+            message: format!(
+                "spec.rollout.pin names revision {} of a cluster's history, and there is none here; take it out to run the image",
+                pin.revision
+            ),
+            verdict: true,
+        });
+    }
     let revision = judged.document.revision_name();
     let serves = slot.admitted.as_ref().map(|admitted| &admitted.revision);
     let waits = named.validated.rollout.paused && serves != Some(&revision);

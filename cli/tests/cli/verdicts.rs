@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifact::component::Facts;
 use artifact::{Digest, manifest_section};
@@ -102,6 +103,7 @@ impl Case {
             since_stop: None,
             values: Ok(()),
             nodes: Nodes::default(),
+            standstill: Duration::ZERO,
             placements: Vec::new(),
             revisions: Vec::new(),
             next_revision: 1,

@@ -3,6 +3,7 @@
 use capability::Span;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{bound, schema};
@@ -10,6 +11,8 @@ use crate::{bound, schema};
 /// How a new revision takes over.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.progressDeadlineSeconds > self.minReadySeconds")
+    .message("progressDeadlineSeconds must be more than minReadySeconds; raise it, or lower minReadySeconds"))]
 pub struct Rollout {
     /// Nodes that are prepared and switched at once: a number, or a percentage rounded up.
     #[serde(default = "default_max_parallel")]
@@ -23,6 +26,17 @@ pub struct Rollout {
     #[serde(default = "default_termination_grace_period_seconds")]
     #[schemars(range(min = 0, max = bound::GRACE_PERIOD_MAX_SECONDS))]
     pub termination_grace_period_seconds: u32,
+    /// How long nodes that are given a revision may make no progress with it before it counts
+    /// as failed, in seconds. More than minReadySeconds.
+    #[serde(default = "default_progress_deadline_seconds")]
+    #[schemars(range(min = 1, max = bound::PROGRESS_DEADLINE_MAX_SECONDS))]
+    pub progress_deadline_seconds: u32,
+    /// What becomes of a revision that fails while another one could serve.
+    #[serde(default, skip_serializing_if = "schema::is_default")]
+    pub on_failure: OnFailure,
+    /// A kept revision that is to run in place of what the rest of the spec describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
     /// Old revisions that are kept.
     #[serde(default = "default_revision_history_limit")]
     #[schemars(range(min = 0, max = bound::REVISION_HISTORY_MAX))]
@@ -37,6 +51,36 @@ pub struct Rollout {
     #[schemars(length(max = bound::APPROVAL))]
     #[x_kube(validation = schema::matches("^[0-9a-f]*$", "must be the hash that the condition Admitted names"))]
     pub approve: Option<String>,
+}
+
+/// What becomes of a revision that fails.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display,
+)]
+pub enum OnFailure {
+    /// The one that served before is put back on every node, and the failed one is not tried
+    /// again before the image or the spec changes.
+    #[default]
+    Rollback,
+    /// No further node is given it. Nodes that serve it go on.
+    Pause,
+    /// A way of a later version. Counts as Pause.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+/// A kept revision that is to run.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pin {
+    /// Name of the revision, as `kubectl lm rollout history` lists it.
+    #[schemars(length(min = 1, max = bound::NAME))]
+    pub revision: String,
+    /// The generation of the component that this pin is part of. As soon as the rest of the
+    /// spec changes the pin is void; replicas and the other fields of rollout may change.
+    #[schemars(range(min = 1))]
+    pub for_generation: i64,
 }
 
 /// How a new revision shows that it is healthy.
@@ -93,6 +137,9 @@ impl Default for Rollout {
             max_parallel: default_max_parallel(),
             min_ready_seconds: 0,
             termination_grace_period_seconds: default_termination_grace_period_seconds(),
+            progress_deadline_seconds: default_progress_deadline_seconds(),
+            on_failure: OnFailure::default(),
+            pin: None,
             revision_history_limit: default_revision_history_limit(),
             paused: false,
             approve: None,
@@ -106,6 +153,10 @@ fn default_max_parallel() -> IntOrString {
 
 fn default_termination_grace_period_seconds() -> u32 {
     30
+}
+
+fn default_progress_deadline_seconds() -> u32 {
+    600
 }
 
 fn default_revision_history_limit() -> u32 {

@@ -37,6 +37,16 @@ pub struct WasmComponentStatus {
     /// The revision that is taking over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updating: Option<UpdatingRevision>,
+    /// Digest of the image that failed and is not tried again before it or the spec changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bound::DIGEST))]
+    pub failed_digest: Option<String>,
+    /// What failed of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<RolloutFailure>,
+    /// The pin that holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<PinnedRevision>,
     /// The port of each trigger on the nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = bound::TRIGGERS))]
@@ -153,6 +163,35 @@ pub struct UpdatingRevision {
     /// Nodes that are to serve it.
     #[serde(default)]
     pub nodes: i32,
+}
+
+/// How a rollout failed, so that it is not tried again and people can read why.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutFailure {
+    /// The revision that failed.
+    #[schemars(length(max = bound::NAME))]
+    pub revision: String,
+    /// Hash of the spec that it was made from, without replicas and rollout.
+    #[schemars(length(max = bound::SPEC_HASH))]
+    pub spec_hash: String,
+    /// Why, as one word of a closed list.
+    pub reason: crate::Reason,
+    /// Why, for people.
+    #[schemars(length(max = bound::FINDING))]
+    pub message: String,
+}
+
+/// A pin that holds.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PinnedRevision {
+    /// The revision that runs in place of what the spec describes.
+    #[schemars(length(max = bound::NAME))]
+    pub revision: String,
+    /// Hash of the spec that it holds for, without replicas and rollout.
+    #[schemars(length(max = bound::SPEC_HASH))]
+    pub spec_hash: String,
 }
 
 /// The port of one trigger.

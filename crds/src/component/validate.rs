@@ -16,8 +16,8 @@ mod volumes;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
-    Health, Rollout, ServiceSpec, ServiceType, TrafficDistribution, Trigger, WasmComponent,
-    WasmComponentSpec,
+    Health, OnFailure, Rollout, ServiceSpec, ServiceType, TrafficDistribution, Trigger,
+    WasmComponent, WasmComponentSpec,
 };
 use crate::bound;
 pub use crate::problem::Problem;
@@ -264,9 +264,36 @@ fn rollout(problems: &mut Problems, rollout: &Rollout) {
         min_ready_seconds,
         termination_grace_period_seconds,
         revision_history_limit,
+        progress_deadline_seconds,
+        on_failure,
+        pin,
         paused: _,
         approve,
     } = rollout;
+    let least = min_ready_seconds.saturating_add(1);
+    problems.within(
+        "spec.rollout.progressDeadlineSeconds",
+        progress_deadline_seconds,
+        &least,
+        &bound::PROGRESS_DEADLINE_MAX_SECONDS,
+    );
+    if *on_failure == OnFailure::Unknown {
+        problems.add(
+            "spec.rollout.onFailure",
+            "is a way that this version does not know",
+            "write Rollback or Pause",
+        );
+    }
+    if let Some(pin) = pin {
+        problems.text("spec.rollout.pin.revision", &pin.revision, bound::NAME);
+        let any = i64::MAX;
+        problems.within(
+            "spec.rollout.pin.forGeneration",
+            &pin.for_generation,
+            &1,
+            &any,
+        );
+    }
     let fits = match max_parallel {
         IntOrString::Int(count) => (1..=bound::REPLICAS).contains(count),
         IntOrString::String(text) => text

@@ -4,6 +4,8 @@
 //! What is gathered is plain data with no clock in it, so that `plan` is a
 //! function of this value alone and a test can write it down.
 
+mod standstill;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,8 @@ use crate::seal::SealPublicKey;
 use crate::service::Standing;
 use crate::values::{self, ValuesError};
 
+pub use standstill::Standstill;
+
 /// A component and everything around it.
 #[derive(Debug, Clone)]
 pub struct Observed {
@@ -49,6 +53,8 @@ pub struct Observed {
     pub nodes: Nodes,
     /// Its placements, and how long each has served what it is to serve.
     pub placements: Vec<Placed>,
+    /// How long its nodes have made no progress, by the operator's clock.
+    pub standstill: Duration,
     /// Its revisions with a seal that holds, oldest first.
     pub revisions: Vec<KnownRevision>,
     /// The number for the next revision.
@@ -127,7 +133,7 @@ impl Steadiness {
 }
 
 /// Gathers what there is about `component`, except what only the leader has:
-/// resolution and ports come from the driver.
+/// resolution, ports and the times of its memory come from the driver.
 ///
 /// # Errors
 /// When the API server could not be asked whether a Service is in the way.
@@ -221,6 +227,7 @@ pub async fn observe(
         values,
         nodes: with_reservations(nodes, caches, &key),
         placements,
+        standstill: Duration::ZERO,
         revisions,
         next_revision,
         service,

@@ -5,6 +5,7 @@
 //! until new code has shown that it serves: nodes are switched in waves, and a
 //! placement that has to go leaves only when the others carry the load.
 
+mod course;
 mod endpoints;
 mod outlook;
 mod planned;
@@ -25,7 +26,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 pub use endpoints::SLICE_PACE;
-pub use outlook::{Outlook, Progress, Target};
+pub use outlook::{Failure, Outlook, Pinned, Progress, Rollback, Target};
 pub(super) use target::remembered;
 
 use super::admit::Admission;
@@ -33,6 +34,7 @@ use super::observe::{Observed, Placed};
 use super::{Validated, owner};
 use crate::network_policy;
 use crate::service;
+use course::Course;
 use planned::Planned;
 use rollout::Waves;
 use stop::Stops;
@@ -129,7 +131,8 @@ impl Changes<ComponentPlacement> {
 
 /// Plans for a component whose spec makes sense, as far as `admission` lets it start.
 pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) -> Plan {
-    let (target, new_revision) = target::find(observed, validated, &admission);
+    let pin = target::pin(observed, validated);
+    let (target, new_revision) = target::find(observed, validated, &admission, &pin);
     let stops = Stops::of(observed);
     let target = target.filter(|target| !stops.names(&target.digest));
     let new_revision = new_revision.filter(|new| !stops.names(&new.document.digest));
@@ -152,9 +155,29 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
     let startable = target
         .as_ref()
         .filter(|_| observed.ports.is_ok() && !refused);
-    let waves = Waves::plan(observed, validated, startable, &planned.assigned);
+    let stable = target::current(observed).filter(|stable| !stops.names(&stable.digest));
+    let course = startable.map(|target| {
+        Course::next(
+            observed,
+            validated,
+            target,
+            stable.as_ref(),
+            &planned.assigned,
+        )
+    });
+    let waves = match (startable, &course) {
+        (Some(target), Some(course)) => {
+            Waves::plan(observed, validated, target, course, &planned.assigned)
+        }
+        _ => Waves::default(),
+    };
     // What takes the place of something that is stopped: nothing that waits itself.
-    let replacement = startable.filter(|_| !waves.paused);
+    let replacement = match &course {
+        Some(Course::Back { to, .. }) => Some(to),
+        _ => startable.filter(|_| !waves.paused),
+    };
+    let deadline =
+        startable.and_then(|target| Course::again(observed, validated, target, &planned.assigned));
 
     let mut placements = Changes::default();
     for (node, replicas) in &planned.assigned {
@@ -226,24 +249,20 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
             service::Standing::Absent => true,
             service::Standing::Foreign => false,
         });
-    let expired_revisions = expired(observed, validated, target.as_ref(), &placements);
+    let needed = [target.as_ref(), stable.as_ref()];
+    let expired_revisions = expired(observed, validated, needed, &placements);
     let again = [
         waves.again,
         wave.again,
+        deadline,
         service_pending.then_some(Duration::ZERO),
         slices_again,
     ];
     let again = again.into_iter().flatten().min();
     let has_service = wanted_service.is_some();
-    let mut outlook = Outlook::new(
-        observed,
-        validated,
-        target,
-        &planned,
-        waves.failure,
-        ports,
-        has_service,
-    );
+    let mut outlook = Outlook::new(observed, validated, target, &planned, ports, has_service);
+    outlook.turn(course);
+    outlook.pin = pin;
     outlook.admission = admission;
     outlook.paused = waves.paused;
     if refused {
@@ -344,11 +363,11 @@ fn placement(
     }
 }
 
-/// Revisions beyond the limit, oldest first, that no placement names.
+/// Revisions beyond the limit, oldest first, that are not needed and no placement names.
 fn expired(
     observed: &Observed,
     validated: &Validated,
-    target: Option<&Target>,
+    needed: [Option<&Target>; 2],
     placements: &Changes<ComponentPlacement>,
 ) -> Vec<String> {
     let present = observed.placements.iter().map(|placed| &placed.object);
@@ -362,7 +381,7 @@ fn expired(
                 .iter()
                 .map(|revision| revision.name.as_str())
         })
-        .chain(target.map(|target| target.name.as_str()))
+        .chain(needed.into_iter().flatten().map(|one| one.name.as_str()))
         .collect();
     let idle: Vec<&str> = observed
         .revisions

@@ -7,8 +7,8 @@
 mod steps;
 
 use crds::component::{
-    ActiveRevision, Problem, ResolvedImage, TriggerStatus, UpdatingRevision, WasmComponentStatus,
-    WouldRefuse,
+    ActiveRevision, Problem, ResolvedImage, RolloutFailure, TriggerStatus, UpdatingRevision,
+    WasmComponentStatus, WouldRefuse,
 };
 use crds::condition;
 use crds::{WasmComponent, bound, names};
@@ -18,7 +18,7 @@ use kube::{Api, ResourceExt};
 
 use super::apply::Applied;
 use super::observe::Observed;
-use super::plan::Outlook;
+use super::plan::{Outlook, Pinned};
 use crate::resolver::Resolution;
 use crate::writer::{WriteError, Writer};
 
@@ -57,6 +57,7 @@ pub fn status(
     condition::keep_times(&before.conditions, &mut conditions);
 
     let (current, updating) = revisions(outlook, &before);
+    let (failed_digest, failure) = failure(outlook, &before);
     WasmComponentStatus {
         observed_generation: generation,
         resolved: resolved(observed, &before, now),
@@ -68,6 +69,12 @@ pub fn status(
         selector: Some(names::selector(&name)),
         current,
         updating,
+        failed_digest,
+        failure,
+        pinned: match &outlook.pin {
+            Pinned::No => None,
+            Pinned::Holds(pinned) | Pinned::Unknown(pinned) => Some(pinned.clone()),
+        },
         triggers: outlook
             .ports
             .iter()
@@ -200,6 +207,22 @@ fn url(observed: &Observed, name: &str, namespace: &str) -> String {
     }
 }
 
+/// The digest that failed, and how. What is not judged now stays as it was said.
+fn failure(
+    outlook: &Outlook,
+    before: &WasmComponentStatus,
+) -> (Option<String>, Option<RolloutFailure>) {
+    if let Some(rollback) = &outlook.rollback {
+        let failure = rollback.failure.clone();
+        return (Some(rollback.digest.clone()), Some(failure));
+    }
+    let is_judged = outlook.target.is_some() && !outlook.is_held;
+    match is_judged {
+        true => (None, None),
+        false => (before.failed_digest.clone(), before.failure.clone()),
+    }
+}
+
 /// The revision that serves, and the one that is taking over.
 fn revisions(
     outlook: &Outlook,
@@ -209,6 +232,9 @@ fn revisions(
     let Some(target) = &outlook.target else {
         return (before.current.clone(), before.updating.clone());
     };
+    if outlook.rollback.is_some() {
+        return (before.current.clone(), None);
+    }
     let active = || ActiveRevision {
         revision: target.name.clone(),
         digest: target.digest.clone(),

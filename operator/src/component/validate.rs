@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use artifact::ImageReference;
+use artifact::{Digest, ImageReference};
 use capability::Limits;
 use crds::component::{
     AuditLevel, Capabilities, EnvFromSource, EnvVar, Health, PlacementMode, Problem, Processes,
     Rollout, ServiceSpec, Trigger, Volume, WhenUnsatisfiable, problems,
 };
 use crds::wasm_node::feature;
-use crds::{WasmComponent, WasmComponentSpec};
+use crds::{WasmComponent, WasmComponentSpec, bound};
 use kube::ResourceExt;
 
 use super::Key;
@@ -63,6 +63,9 @@ pub struct Validated {
     pub health: Option<Health>,
     /// How a new revision takes over.
     pub rollout: Rollout,
+    /// Hash of all that the spec describes to run: of the spec without replicas, which an
+    /// autoscaler changes, and rollout.
+    pub spec_hash: String,
 }
 
 /// Checks and parses a component.
@@ -140,6 +143,7 @@ pub fn validate(component: &WasmComponent) -> Result<Validated, Vec<Problem>> {
             limits: spec.limits(),
             health: spec.health.clone(),
             rollout: spec.rollout.clone(),
+            spec_hash: spec_hash(spec),
         }),
         (image, mode, affinity) => {
             let parsed = [image.err(), mode.err(), affinity.err()];
@@ -157,6 +161,19 @@ pub fn validate(component: &WasmComponent) -> Result<Validated, Vec<Problem>> {
             Err(found)
         }
     }
+}
+
+fn spec_hash(spec: &WasmComponentSpec) -> String {
+    let described = WasmComponentSpec {
+        replicas: 0,
+        rollout: Rollout::default(),
+        ..spec.clone()
+    };
+    // It cannot fail: the type has no maps but of texts.
+    let text = serde_json::to_vec(&described).unwrap_or_default();
+    let mut hash = Digest::of(&text).hex().to_string();
+    hash.truncate(bound::SPEC_HASH as usize);
+    hash
 }
 
 fn constraints(component: &WasmComponent) -> Vec<Constraint> {

@@ -49,6 +49,13 @@ pub(super) struct Given {
     pub(super) since_stop: Option<u64>,
     /// The image whose revision the status calls current.
     pub(super) current: Option<String>,
+    /// The image whose revision the status remembers as failed.
+    pub(super) failed: Option<String>,
+    /// The image whose revision the status remembers as pinned.
+    pub(super) pinned: Option<String>,
+    /// Seconds for which the nodes have made no progress.
+    #[serde(default)]
+    pub(super) standstill: u64,
     /// `Component.toml` of images, by the words that their digests are the hashes of.
     #[serde(default)]
     pub(super) manifests: BTreeMap<String, String>,
@@ -143,6 +150,8 @@ pub(super) struct GivenPlacement {
     pub(super) revisions: Vec<String>,
     pub(super) serving: Option<String>,
     pub(super) failed: Option<String>,
+    /// Why it failed there.
+    pub(super) reason: Option<Reason>,
     /// Seconds for which the first revision has served.
     pub(super) steady: Option<u64>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use artifact::component::{Facts, World};
 use artifact::{Digest, SignedBy, Signer};
 use capability::{Bytes, Request};
-use crds::component::ActiveRevision;
+use crds::component::{ActiveRevision, PinnedRevision, RolloutFailure};
 use crds::placement::{Phase, PlacedPort, PlacedRevision, RevisionStatus};
 use crds::revision::Seal;
 use crds::{
@@ -88,6 +88,9 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
         denied,
         since_stop,
         current,
+        failed,
+        pinned,
+        standstill,
         manifests,
         capability_policies,
         others,
@@ -102,6 +105,27 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
             digest: document.digest,
             version: None,
             signer: None,
+        });
+    }
+    let spec_hash = validated.map_or_else(String::new, |known| known.spec_hash.clone());
+    if let Some(word) = failed {
+        let document = document(&component, validated, &word, &manifests);
+        let status = component.status.get_or_insert_default();
+        status.failure = Some(RolloutFailure {
+            revision: document.revision_name(),
+            spec_hash: spec_hash.clone(),
+            reason: Reason::HealthCheckFailed,
+            message: "failed on node n1 with HealthCheckFailed: GET /healthz was answered with 500"
+                .to_owned(),
+        });
+        status.failed_digest = Some(document.digest);
+    }
+    if let Some(word) = pinned {
+        let document = document(&component, validated, &word, &manifests);
+        let status = component.status.get_or_insert_default();
+        status.pinned = Some(PinnedRevision {
+            revision: document.revision_name(),
+            spec_hash,
         });
     }
     let component = Arc::new(component);
@@ -191,6 +215,7 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
         }),
         nodes: facts,
         placements: placed,
+        standstill: Duration::from_secs(standstill),
         next_revision: i64::try_from(known.len()).unwrap() + 1,
         revisions: known,
         service: standing,
@@ -363,7 +388,7 @@ fn placed(
             .map(|word| RevisionStatus {
                 name: name_of(word),
                 phase: Phase::Failed,
-                reason: Some(Reason::HealthCheckFailed),
+                reason: Some(given.reason.unwrap_or(Reason::HealthCheckFailed)),
                 message: Some("GET /healthz was answered with 500".to_owned()),
             })
             .collect(),
@@ -409,6 +434,7 @@ fn own_slice(
                 revisions: Vec::new(),
                 serving: Some(String::new()),
                 failed: None,
+                reason: None,
                 steady: None,
             };
             placed(&given, component, ports, &|_| String::new()).object

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 
 use crds::Reason;
+use crds::component::{PinnedRevision, RolloutFailure};
 use crds::placement::Phase;
 
+use super::course::Course;
 use super::{Planned, Validated};
 use crate::component::admit::Admission;
 use crate::component::observe::{Observed, Placed};
@@ -32,8 +34,14 @@ pub struct Outlook {
     pub progress: Progress,
     /// The revision that serves on most nodes, with its digest.
     pub serving: Option<(String, String)>,
-    /// The first failure of the target.
+    /// Why the waves of the target stand still.
     pub failure: Option<Failure>,
+    /// What is put back in place of the target, and why.
+    pub rollback: Option<Rollback>,
+    /// Whether nothing can be started now, so that nothing is judged either.
+    pub is_held: bool,
+    /// What `rollout.pin` comes to.
+    pub pin: Pinned,
     /// Whether the target waits because the rollout is paused.
     pub paused: bool,
     /// The port of each trigger.
@@ -72,15 +80,51 @@ pub struct Progress {
     pub settled: u32,
 }
 
-/// That the target failed on a node.
+/// What becomes of `rollout.pin`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Pinned {
+    /// There is none, or it is void because the rest of the spec has changed.
+    #[default]
+    No,
+    /// It holds: the target is its revision.
+    Holds(PinnedRevision),
+    /// It holds, and its revision is not kept.
+    Unknown(PinnedRevision),
+}
+
+/// That the target failed and gives way to what served before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollback {
+    /// Name of the revision that served before.
+    pub to: String,
+    /// Digest of the target's image.
+    pub digest: String,
+    /// What failed.
+    pub failure: RolloutFailure,
+}
+
+/// That the target failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The node.
-    pub node: String,
+    /// The node, if it was one of them.
+    pub node: Option<String>,
     /// Why, in the agent's words.
     pub reason: Reason,
     /// Why, for people.
     pub message: String,
+}
+
+impl Failure {
+    /// What comes behind "the revision".
+    pub fn sentence(&self) -> String {
+        match &self.node {
+            Some(node) => format!(
+                "failed on node {node} with {}: {}",
+                self.reason, self.message
+            ),
+            None => format!("failed: {}", self.message),
+        }
+    }
 }
 
 impl Outlook {
@@ -89,7 +133,6 @@ impl Outlook {
         validated: &Validated,
         target: Option<Target>,
         planned: &Planned,
-        failure: Option<Failure>,
         ports: BTreeMap<String, u16>,
         has_service: bool,
     ) -> Self {
@@ -127,7 +170,10 @@ impl Outlook {
             ready: ready(observed.placements.iter(), observed),
             progress,
             serving: serving(observed),
-            failure,
+            failure: None,
+            rollback: None,
+            is_held: false,
+            pin: Pinned::No,
             paused: false,
             ports,
             has_service,
@@ -150,6 +196,22 @@ impl Outlook {
         }
     }
 
+    /// Takes in what the rollout does.
+    pub(super) fn turn(&mut self, course: Option<Course>) {
+        self.is_held = course.is_none();
+        match course {
+            Some(Course::Held(failure)) => self.failure = Some(failure),
+            Some(Course::Back { to, failure }) => {
+                self.rollback = self.target.as_ref().map(|target| Rollback {
+                    to: to.name,
+                    digest: target.digest.clone(),
+                    failure,
+                });
+            }
+            Some(Course::Forward) | None => {}
+        }
+    }
+
     /// Nothing more is started: what is there is all that is placed.
     pub(super) fn hold(&mut self, observed: &Observed) {
         self.placed = held(observed);
@@ -159,6 +221,7 @@ impl Outlook {
     /// replica that moves while the others carry the load does not count against it.
     pub fn is_complete(&self) -> bool {
         self.target.is_some()
+            && self.rollback.is_none()
             && self.progress.settled == self.progress.nodes
             && self.ready >= self.wanted
     }

@@ -4,16 +4,17 @@
 //! with all the weight and the old one with none: the agent prepares the new
 //! one beside the old, switches when it is ready, and goes back on its own if
 //! it fails. When the node has served the new one for `minReadySeconds`, the
-//! old one is dropped and the next node follows. A failure stops the waves, and so
-//! does `paused`: nodes that have begun finish.
+//! old one is dropped and the next node follows. `paused` stops the waves, and so does a
+//! `Course` that is held: nodes that have begun finish. On the way back all nodes are one
+//! wave, for what is taken away has failed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::Reason;
-use crds::placement::{Phase, PlacedRevision};
+use crds::placement::PlacedRevision;
 
-use super::outlook::{Failure, Target};
+use super::course::Course;
+use super::outlook::Target;
 use crate::component::Validated;
 use crate::component::observe::{Observed, Placed};
 use crate::placement::{Counts, Standing};
@@ -24,8 +25,6 @@ pub(super) struct Waves {
     revisions: BTreeMap<String, Vec<PlacedRevision>>,
     /// When a wave may go on by the mere passing of time.
     pub(super) again: Option<Duration>,
-    /// The first failure of the new revision, by node name.
-    pub(super) failure: Option<Failure>,
     /// Whether a node has another revision than the target, or none, because of `paused`.
     pub(super) paused: bool,
 }
@@ -45,12 +44,13 @@ impl Waves {
     pub(super) fn plan(
         observed: &Observed,
         validated: &Validated,
-        target: Option<&Target>,
+        target: &Target,
+        course: &Course,
         assigned: &Counts,
     ) -> Self {
-        let Some(target) = target else {
-            return Self::default();
-        };
+        if let Course::Back { to, .. } = course {
+            return Self::back(observed, to, assigned);
+        }
         let min_ready = Duration::from_secs(u64::from(validated.rollout.min_ready_seconds));
         let is_paused = validated.rollout.paused;
         let mut waves = Self::default();
@@ -63,7 +63,6 @@ impl Waves {
             .filter(|placed| assigned.contains_key(&placed.object.spec.node_name))
         {
             let node = &placed.object.spec.node_name;
-            waves.note_failure(placed, target);
             match stage(placed, target, min_ready) {
                 Stage::Settled => {
                     waves.revisions.insert(node.clone(), vec![whole(target)]);
@@ -76,7 +75,7 @@ impl Waves {
             }
         }
         // A revision whose values are missing cannot start anywhere.
-        let may_start = observed.values.is_ok() && waves.failure.is_none() && !is_paused;
+        let may_start = observed.values.is_ok() && *course == Course::Forward && !is_paused;
         let room = validated
             .rollout
             .parallel(assigned.len())
@@ -113,26 +112,29 @@ impl Waves {
         waves
     }
 
+    /// Every node has what served before in front again, and drops the other as soon as it
+    /// serves it.
+    fn back(observed: &Observed, to: &Target, assigned: &Counts) -> Self {
+        let mut revisions: BTreeMap<String, Vec<PlacedRevision>> = assigned
+            .keys()
+            .map(|node| (node.clone(), vec![whole(to)]))
+            .collect();
+        for placed in &observed.placements {
+            let node = &placed.object.spec.node_name;
+            let settled = stage(placed, to, Duration::ZERO) == Stage::Settled;
+            if let (Some(held), false) = (revisions.get_mut(node), settled) {
+                *held = switch(placed, to);
+            }
+        }
+        Self {
+            revisions,
+            ..Self::default()
+        }
+    }
+
     /// What `node` is to hold; `None` leaves it as it is.
     pub(super) fn revisions(&self, node: &str) -> Option<Vec<PlacedRevision>> {
         self.revisions.get(node).cloned()
-    }
-
-    fn note_failure(&mut self, placed: &Placed, target: &Target) {
-        let Some(status) = &placed.object.status else {
-            return;
-        };
-        let failed = status
-            .revisions
-            .iter()
-            .find(|revision| revision.name == target.name && revision.phase == Phase::Failed);
-        if let (Some(failed), None) = (failed, &self.failure) {
-            self.failure = Some(Failure {
-                node: placed.object.spec.node_name.clone(),
-                reason: failed.reason.unwrap_or(Reason::RevisionFailed),
-                message: failed.message.clone().unwrap_or_default(),
-            });
-        }
     }
 
     fn note_pause(&mut self, placed: &Placed, min_ready: Duration) {

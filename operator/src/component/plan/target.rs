@@ -3,13 +3,37 @@
 //! Pure; `plan` calls it.
 
 use artifact::Digest;
+use crds::component::PinnedRevision;
 
+use super::outlook::Pinned;
 use super::{NewRevision, Target};
 use crate::component::Validated;
 use crate::component::admit::Admission;
 use crate::component::observe::Observed;
 use crate::component::revision::{KnownRevision, revision};
 use crate::resolver::Resolution;
+
+/// What `rollout.pin` comes to. It is void as soon as the rest of the spec is another than
+/// that it was written for, which the status remembers: replicas change the generation, too.
+pub(super) fn pin(observed: &Observed, validated: &Validated) -> Pinned {
+    let Some(pin) = &validated.rollout.pin else {
+        return Pinned::No;
+    };
+    let pinned = PinnedRevision {
+        revision: pin.revision.clone(),
+        spec_hash: validated.spec_hash.clone(),
+    };
+    let status = observed.component.status.as_ref();
+    let remembered = status.and_then(|status| status.pinned.as_ref());
+    if pin.for_generation != validated.generation && remembered != Some(&pinned) {
+        return Pinned::No;
+    }
+    let mut kept = observed.revisions.iter();
+    match kept.any(|known| known.name == pin.revision) {
+        true => Pinned::Holds(pinned),
+        false => Pinned::Unknown(pinned),
+    }
+}
 
 /// The revision that is to run: that of the resolved image, or, while the image
 /// cannot be resolved, the one that the last resolution led to. One that is not
@@ -18,7 +42,13 @@ pub(super) fn find(
     observed: &Observed,
     validated: &Validated,
     admission: &Admission,
+    pin: &Pinned,
 ) -> (Option<Target>, Option<NewRevision>) {
+    match pin {
+        Pinned::Holds(pinned) => return (kept(observed, &pinned.revision), None),
+        Pinned::Unknown(_) => return (current(observed), None),
+        Pinned::No => {}
+    }
     match &observed.resolution {
         Resolution::Done(admitted) => {
             let document = revision(validated, &admitted.digest, &admitted.requests);
@@ -78,12 +108,14 @@ fn holds(observed: &Observed, name: &str) -> bool {
 }
 
 /// The revision that the status calls current, if it is still there.
-fn current(observed: &Observed) -> Option<Target> {
+pub(super) fn current(observed: &Observed) -> Option<Target> {
     let current = observed.component.status.as_ref()?.current.as_ref()?;
-    let known = observed
-        .revisions
-        .iter()
-        .find(|revision| revision.name == current.revision)?;
+    kept(observed, &current.revision)
+}
+
+fn kept(observed: &Observed, name: &str) -> Option<Target> {
+    let mut kept = observed.revisions.iter();
+    let known = kept.find(|revision| revision.name == name)?;
     Some(remembered_target(
         observed,
         &known.name,

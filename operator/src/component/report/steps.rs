@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use crate::component::admit::Decision;
 use crate::component::apply::Applied;
 use crate::component::observe::Observed;
-use crate::component::plan::Outlook;
+use crate::component::plan::{Outlook, Pinned, Rollback};
 use crate::placement;
 use crate::resolver::Resolution;
 use crate::service::Standing;
@@ -345,12 +345,31 @@ fn progress_step(observed: &Observed, outlook: &Outlook) -> Step {
             "waiting for a revision that may run",
         );
     };
+    if let Pinned::Unknown(pinned) = &outlook.pin {
+        let message = format!(
+            "spec.rollout.pin names revision {}, which is not kept; name one of those that are, or remove the pin",
+            pinned.revision
+        );
+        return step(kind, False, Reason::PinUnknown, message);
+    }
+    if let Some(Rollback { to, failure, .. }) = &outlook.rollback {
+        let message = format!(
+            "revision {} {}; {to}, which served before, is put back: change spec.image or the spec",
+            target.name, failure.message
+        );
+        return step(kind, False, Reason::RolledBack, message);
+    }
     if let Some(failure) = &outlook.failure {
         let message = format!(
-            "revision {} failed on node {} with {}: {}; what served before goes on, change spec.image or the spec",
-            target.name, failure.node, failure.reason, failure.message
+            "revision {} {}; what served before goes on, change spec.image or the spec",
+            target.name,
+            failure.sentence()
         );
-        return step(kind, False, Reason::RevisionFailed, message);
+        let reason = match failure.reason {
+            Reason::ProgressDeadlineExceeded => failure.reason,
+            _ => Reason::RevisionFailed,
+        };
+        return step(kind, False, reason, message);
     }
     if outlook.paused {
         let message = super::paused(&target.name);
@@ -392,6 +411,17 @@ fn progress_step(observed: &Observed, outlook: &Outlook) -> Step {
     step(kind, True, reason, message)
 }
 
+/// Whether a rollout that says so goes nowhere by itself.
+fn is_final(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::RevisionFailed
+            | Reason::RolledBack
+            | Reason::ProgressDeadlineExceeded
+            | Reason::PinUnknown
+    )
+}
+
 /// `Ready`, and `Stalled` or `Reconciling` while they hold (kstatus).
 pub(super) fn summary(steps: &[Step], outlook: &Outlook) -> Vec<Step> {
     use ConditionStatus::{False, True, Unknown};
@@ -419,7 +449,7 @@ pub(super) fn summary(steps: &[Step], outlook: &Outlook) -> Vec<Step> {
     };
     let failed = steps
         .iter()
-        .find(|step| step.reason == Reason::RevisionFailed)
+        .find(|step| is_final(step.reason))
         // A pause explains why there is nothing yet, and no refusal.
         .or_else(|| {
             let mut paused = steps.iter();
