@@ -92,6 +92,10 @@ pub struct RegistryArgs {
     /// File with mirrors and certificate authorities of single registries (RegistryConfiguration).
     #[arg(long, value_name = "FILE")]
     pub registry_config: Option<PathBuf>,
+    /// Docker's config.json with the credentials of those mirrors, which is what a Secret of type
+    /// kubernetes.io/dockerconfigjson holds.
+    #[arg(long, value_name = "FILE", requires = "registry_config")]
+    pub registry_mirror_credentials: Option<PathBuf>,
     /// The kubelet's CredentialProviderConfig: programs that give credentials for registries.
     #[arg(
         long,

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use artifact::ImageReference;
 use registry::credential_provider::{ConfigError, CredentialProviderConfig};
-use registry::{Client, Config, CredentialProviders, HostConfig, Mirror, Private};
+use registry::{
+    Client, Config, CredentialProviders, HostConfig, Mirror, MirrorError, Private, PullSecret,
+    PullSecretError,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -51,6 +54,15 @@ pub enum RegistriesError {
         host: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The credentials of mirrors cannot be used.
+    #[error("{}, given by --registry-mirror-credentials", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: PullSecretError,
     },
     /// The credential providers cannot be used.
     #[error("{}, given by --image-credential-provider-config", path.display())]
@@ -125,6 +137,7 @@ pub async fn open(
         registry_ca,
         registry_private,
         registry_config,
+        registry_mirror_credentials,
         image_credential_provider_config,
         image_credential_provider_bin_dir,
     } = args;
@@ -132,8 +145,12 @@ pub async fn open(
     for path in registry_ca {
         ca_bundles.push(read(&path, "--registry-ca").await?);
     }
+    let secret = match registry_mirror_credentials {
+        Some(path) => mirror_credentials(&path).await?,
+        None => PullSecret::default(),
+    };
     let hosts = match registry_config {
-        Some(path) => hosts(&path).await?,
+        Some(path) => hosts(&path, &secret).await?,
         None => BTreeMap::new(),
     };
     let client = Client::new(Config {
@@ -151,7 +168,23 @@ pub async fn open(
     Ok((client, providers))
 }
 
-async fn hosts(path: &Path) -> Result<BTreeMap<String, HostConfig>, RegistriesError> {
+async fn mirror_credentials(path: &Path) -> Result<PullSecret, RegistriesError> {
+    let flag = "--registry-mirror-credentials";
+    let text = read(path, flag).await?;
+    let secret = PullSecret::parse(&text).map_err(|source| RegistriesError::Credentials {
+        path: path.to_owned(),
+        source,
+    })?;
+    for warning in secret.warnings() {
+        tracing::warn!(%warning, "something in the file of {flag} has no effect");
+    }
+    Ok(secret)
+}
+
+async fn hosts(
+    path: &Path,
+    secret: &PullSecret,
+) -> Result<BTreeMap<String, HostConfig>, RegistriesError> {
     let file: RegistryConfiguration =
         yaml(path, "--registry-config", "RegistryConfiguration").await?;
     let mut hosts = BTreeMap::new();
@@ -164,10 +197,8 @@ async fn hosts(path: &Path) -> Result<BTreeMap<String, HostConfig>, RegistriesEr
         let host = named(&entry.host).ok_or_else(|| {
             wrong("it must be HOST or HOST:PORT, as in the name of an image".to_owned())
         })?;
-        let mirrors = entry.mirrors.iter().map(|mirror| mirror.parse::<Mirror>());
-        let mirrors: Vec<Mirror> = mirrors
-            .collect::<Result<_, _>>()
-            .map_err(|error| wrong(error.to_string()))?;
+        let mirrors = entry.mirrors.iter().map(|text| mirror(text, secret));
+        let mirrors: Vec<Mirror> = mirrors.collect::<Result<_, _>>().map_err(wrong)?;
         let upstream = matches!(entry.upstream, Upstream::Fallback);
         if mirrors.is_empty() && !upstream {
             return Err(wrong("upstream: Never leaves nobody to ask".to_owned()));
@@ -186,6 +217,21 @@ async fn hosts(path: &Path) -> Result<BTreeMap<String, HostConfig>, RegistriesEr
         }
     }
     Ok(hosts)
+}
+
+/// A mirror with its credentials, or what is wrong with it.
+fn mirror(text: &str, secret: &PullSecret) -> Result<Mirror, String> {
+    let mirror: Mirror = text
+        .parse()
+        .map_err(|error: MirrorError| error.to_string())?;
+    let credentials = mirror.credentials_of(secret);
+    match credentials.map_err(|error| error.to_string())? {
+        Some(_) if mirror.is_plain() => Err(format!(
+            "mirror {text} would get its credentials in the clear; write https://"
+        )),
+        Some(credentials) => Ok(mirror.with_credentials(credentials)),
+        None => Ok(mirror),
+    }
 }
 
 /// A registry as an image reference has it after parsing: Docker Hub's other name

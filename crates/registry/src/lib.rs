@@ -41,4 +41,4 @@ pub use error::{Error, Outage, RedirectRefusal};
 pub use host::{HostConfig, Mirror, MirrorError};
 pub use image::Image;
 pub use private::{Private, PrivateHost, PrivateHostError};
-pub use pull_secret::PullSecret;
+pub use pull_secret::{PullSecret, PullSecretError};

@@ -23,10 +23,6 @@ use crate::transport::{Answer, Exchange};
 /// that the refusal can name what was found instead of "not found".
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// What mirrors are asked with: a caller's credentials are for the registry that
-/// the image names, and for nobody who stands in for it.
-static ANONYMOUS: Credentials = Credentials::anonymous();
-
 /// One repository as one caller sees it.
 pub(crate) struct Repository<'a> {
     client: &'a Client,
@@ -64,12 +60,14 @@ impl<'a> Repository<'a> {
         })
     }
 
-    /// The same repository at a mirror of its registry.
+    /// The same repository at a mirror of its registry. A caller's credentials are for the
+    /// registry that the image names, and for nobody who stands in for it.
     pub(crate) fn of_mirror(
         client: &'a Client,
         image: &ImageReference,
-        mirror: &Mirror,
+        mirror: &'a Mirror,
     ) -> Result<Self, Error> {
+        let credentials = mirror.credentials();
         let registry = endpoint::authority(mirror.url());
         let base = mirror.url().join("/").map_err(|_| Error::AddressRefused {
             host: registry.clone(),
@@ -82,9 +80,9 @@ impl<'a> Repository<'a> {
                 registry,
                 repository: format!("{}{}", mirror.prefix(), image.repository()),
                 action: Action::Pull,
-                identity: ANONYMOUS.identity(),
+                identity: credentials.identity(),
             },
-            credentials: &ANONYMOUS,
+            credentials,
         })
     }
 

@@ -119,6 +119,39 @@ async fn a_file_that_makes_no_sense_says_which_entry_and_why() {
 }
 
 #[tokio::test]
+async fn credentials_of_mirrors_go_over_tls_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("config.json");
+    let text = r#"{"auths": {"mirror.example/hub": {"username": "u", "password": "p"}}}"#;
+    std::fs::write(&secret, text).unwrap();
+    let open = async |mirror: &str| {
+        let entry = format!("[{{host: a.example, mirrors: ['{mirror}']}}]");
+        let path = file(folder.path(), &configuration(&entry));
+        let arguments = [
+            "--registry-config",
+            path.to_str().unwrap(),
+            "--registry-mirror-credentials",
+            secret.to_str().unwrap(),
+        ];
+        let opened = registries::open(flags(&arguments).unwrap()).await;
+        opened.map(drop).map_err(|error| error.to_string())
+    };
+    open("https://mirror.example/hub").await.unwrap();
+    open("http://mirror.example/other").await.unwrap();
+    let message = open("http://mirror.example/hub").await.unwrap_err();
+    assert!(
+        message.contains("in the clear; write https://"),
+        "{message}"
+    );
+    std::fs::write(&secret, "no secret").unwrap();
+    let message = open("https://mirror.example/hub").await.unwrap_err();
+    assert!(
+        message.contains("--registry-mirror-credentials"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn credential_providers_need_both_flags_and_programs_that_are_there() {
     let message = flags(&["--image-credential-provider-config", "x"]).unwrap_err();
     assert!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use artifact::{Digest, ImageReference};
 use registry::development::{Access, Account, DevelopmentRegistry, Fault, Options};
-use registry::{Client, Config, Credentials, Error, HostConfig, Private};
+use registry::{Client, Config, Credentials, Error, HostConfig, Mirror, Private};
 
 use crate::fixture::*;
 
@@ -150,6 +150,51 @@ async fn a_mirror_gets_no_credentials_of_the_registry() {
             .iter()
             .all(|request| request.authorization.is_none())
     );
+}
+
+#[tokio::test]
+async fn a_mirror_gets_its_own_credentials_and_the_registry_does_not() {
+    let closed = Options {
+        access: Access::Basic(vec![Account::new("cache", "secret")]),
+        ..Options::default()
+    };
+    let (upstream, mirror) = (open().await, start(closed).await);
+    let (image, _, _) = push_signed(&upstream, &client()).await;
+    let cache = Credentials::basic("cache", "secret");
+    let copied: ImageReference = format!("{}/shop/orders:1.4", mirror.addr())
+        .parse()
+        .unwrap();
+    let digest = client()
+        .push(&copied, component(), &BTreeMap::new(), &cache)
+        .await
+        .unwrap();
+    upstream.clear_requests();
+    mirror.clear_requests();
+    let host = HostConfig {
+        mirrors: vec![
+            url(&mirror, "")
+                .parse::<Mirror>()
+                .unwrap()
+                .with_credentials(cache),
+        ],
+        ..HostConfig::default()
+    };
+    let client = Client::new(Config {
+        hosts: BTreeMap::from([(upstream.addr().to_string(), host)]),
+        private: Private::Listed(vec![upstream.addr().to_string().parse().unwrap()]),
+        ..Config::default()
+    })
+    .unwrap();
+    let parcel = client.pull(&image, &digest, &anonymous()).await.unwrap();
+    assert_eq!(parcel.layer, component());
+    let asked_as = |registry: &DevelopmentRegistry| {
+        let requests = registry.requests().into_iter();
+        requests
+            .filter(|request| request.authorization.is_some())
+            .count()
+    };
+    assert!(asked_as(&mirror) > 0, "{:?}", mirror.requests());
+    assert_eq!(asked_as(&upstream), 0, "{:?}", upstream.requests());
 }
 
 #[tokio::test]
