@@ -230,7 +230,7 @@ async fn follow(shared: &Shared, mut link: Link<FromWorker, ToWorker>) {
                     shared.tasks.clone().spawn(async move {
                         let (cut, figures) = match drained {
                             Some(serving) => {
-                                let cut = Arc::clone(&serving).drain(grace).await;
+                                let cut = serving.drain(grace).await;
                                 (cut, Some(figures(id, &revision, serving.component())))
                             }
                             None => (0, None),

@@ -214,12 +214,13 @@ impl Serving {
         &self.component
     }
 
-    /// Waits until the last request has ended, or `grace` has. Says how many were cut.
-    pub(super) async fn drain(self: Arc<Self>, grace: Duration) -> u64 {
+    /// Waits until the last request has ended, or `grace` has. Says how many were cut. Whoever
+    /// waits has to be the only one that holds it besides requests.
+    pub(super) async fn drain(self: &Arc<Self>, grace: Duration) -> u64 {
         let deadline = Instant::now() + grace;
         // A request holds the revision until its response head is there, and counts as live
         // until its body is.
-        while Arc::strong_count(&self) > 1 || self.component.stats().live > 0 {
+        while Arc::strong_count(self) > 1 || self.component.stats().live > 0 {
             if Instant::now() >= deadline {
                 let live = u64::from(self.component.stats().live);
                 self.component.cut();

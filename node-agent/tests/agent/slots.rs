@@ -86,6 +86,42 @@ async fn a_new_image_takes_over_under_load_without_a_failed_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drain_ends_with_the_last_request_and_not_with_the_grace_period() {
+    let (state, shelf, port) = (
+        tempfile::tempdir().unwrap(),
+        Arc::new(Shelf::new()),
+        free_port(),
+    );
+    let (v1, v2) = (shelf.put(hello(1), 100), shelf.put(hello(2), 0));
+    let both = placement(port, vec![v1.clone(), v2.clone()]);
+    let node = LocalNode::start(state.path(), both, shelf);
+    node.told
+        .until("both prepared", |status| {
+            status.revisions.len() == 2
+                && status
+                    .revisions
+                    .iter()
+                    .all(|of| matches!(of.phase, Phase::Serving | Phase::Prepared))
+        })
+        .await;
+    // It has had requests, and has none now.
+    ask(&client(), port).await.unwrap();
+    let swapped = std::time::Instant::now();
+    let v2 = DesiredRevision { weight: 100, ..v2 };
+    node.desired.send_replace(placement(port, vec![v2]));
+    node.told
+        .until("drained", |status| status.revisions.len() == 1)
+        .await;
+    // The rig gives requests five seconds.
+    assert!(
+        swapped.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        swapped.elapsed()
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn weights_split_the_requests() {
     let (state, shelf, port) = (
         tempfile::tempdir().unwrap(),
