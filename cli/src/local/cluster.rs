@@ -196,8 +196,8 @@ impl Cluster {
             Ok(judged) => judged,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Some(paused) = waits(slot, &named, &judged) {
-            return Ok(Err(paused));
+        if let Some(why) = waits(slot, &named, &judged) {
+            return Ok(Err(why));
         }
         self.admit(slot, wanted, named, judged, documents)?;
         Ok(Ok(()))

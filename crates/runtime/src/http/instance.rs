@@ -45,7 +45,6 @@ pub(super) struct Instance {
 /// A head that is still to come.
 struct Answering {
     head: oneshot::Sender<Head>,
-    call: Arc<Call>,
     answered: Option<Arc<AtomicBool>>,
 }
 
@@ -104,11 +103,7 @@ impl Instance {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         self.served += 1;
-        let head = Answering {
-            head,
-            call: Arc::clone(self.guest().call()),
-            answered,
-        };
+        let head = Answering { head, answered };
         match &self.exports {
             Exports::P2(proxy) => call_p2(proxy, &mut self.store, request, head).await,
             Exports::P3(service) => call_p3(service, &mut self.store, request, head).await,
@@ -170,12 +165,9 @@ where
 }
 
 impl Answering {
-    /// Sends the head. A guest that has none to give has ended its call.
     fn send(self, head: Head) {
-        match (&head, &self.answered) {
-            (Err(()), _) => self.call.end(Outcome::GuestError),
-            (Ok(_), Some(answered)) => answered.store(true, Ordering::Relaxed),
-            (Ok(_), None) => {}
+        if let (Ok(_), Some(answered)) = (&head, &self.answered) {
+            answered.store(true, Ordering::Relaxed);
         }
         // The receiver is gone when the call was given up.
         let _ = self.head.send(head);

@@ -1,13 +1,11 @@
 //! A limit of fuel ends a call at the same instruction every time.
 
 use crate::support::{
-    HELLO, PROBE, code, count, eventually, get, request, runtime, small_config, workload,
+    ASYNC_HELLO, HELLO, PROBE, code, count, eventually, get, request, runtime, runtime_p3, workload,
 };
 use http::StatusCode;
 use http_body_util::BodyExt;
-use runtime::{
-    AuditSink, Component, Config, EngineClass, LoadError, Outcome, Output, Runtime, Workload,
-};
+use runtime::{Component, EngineClass, LoadError, Outcome, Runtime, Workload};
 use std::sync::Arc;
 
 fn metered(name: &str, fuel: u64) -> Workload {
@@ -72,13 +70,7 @@ async fn the_same_call_uses_the_same_fuel() {
 
 #[tokio::test]
 async fn a_component_of_wasi_0_3_is_metered_too() {
-    const ASYNC_HELLO: &[u8] =
-        include_bytes!("../../../../tests/guests/async-hello/async-hello.wasm");
-    let config = Config {
-        p3: true,
-        ..small_config()
-    };
-    let runtime = Runtime::new(config, Output::discard(), AuditSink::discard()).unwrap();
+    let runtime = runtime_p3();
     let code = code(EngineClass::P3.metered(), ASYNC_HELLO);
     let component = runtime.load(&code, metered("hello", 50_000_000)).unwrap();
     assert_eq!(get(&component, "/spin").await.reason(), "FuelExhausted");

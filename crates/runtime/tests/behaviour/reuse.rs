@@ -2,12 +2,10 @@
 //! admits it, and all went well.
 
 use crate::support::{
-    PROBE, code, eventually, get, load, read, request, runtime, small_config, workload,
+    ASYNC_HELLO, PROBE, code, eventually, get, load, read, request, runtime, runtime_p3, workload,
 };
 use capability::{Allow, Ceiling, Effective, Span, Values};
-use runtime::{
-    AuditSink, Caller, Component, Config, Credential, EngineClass, Output, Runtime, Workload,
-};
+use runtime::{Caller, Component, Credential, EngineClass, Workload};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,13 +174,7 @@ async fn requests_at_the_same_time_have_an_instance_each() {
 
 #[tokio::test]
 async fn a_component_of_wasi_0_3_may_keep_its_instances() {
-    const ASYNC_HELLO: &[u8] =
-        include_bytes!("../../../../tests/guests/async-hello/async-hello.wasm");
-    let config = Config {
-        p3: true,
-        ..small_config()
-    };
-    let runtime = Runtime::new(config, Output::discard(), AuditSink::discard()).unwrap();
+    let runtime = runtime_p3();
     let mut workload = workload("hello");
     reused(&mut workload);
     workload.limits.instances.idle_timeout = Span::seconds(1);

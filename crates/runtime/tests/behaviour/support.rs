@@ -22,6 +22,10 @@ pub(crate) const PROBE_CONFIG: &[u8] =
     include_bytes!("../../../../tests/guests/probe/probe-config.wasm");
 pub(crate) const HELLO: &[u8] = include_bytes!("../../../../examples/hello/hello.wasm");
 
+/// Of WASI 0.3.
+pub(crate) const ASYNC_HELLO: &[u8] =
+    include_bytes!("../../../../tests/guests/async-hello/async-hello.wasm");
+
 type Compiled = (VerifiedComponent, Vec<u8>);
 type CompiledBy = HashMap<(EngineClass, Vec<u8>), Arc<Compiled>>;
 
@@ -76,6 +80,15 @@ pub(crate) fn small_config() -> Config {
 
 pub(crate) fn runtime() -> Arc<Runtime> {
     Runtime::new(small_config(), Output::discard(), AuditSink::discard()).unwrap()
+}
+
+/// One with the engines for WASI 0.3.
+pub(crate) fn runtime_p3() -> Arc<Runtime> {
+    let config = Config {
+        p3: true,
+        ..small_config()
+    };
+    Runtime::new(config, Output::discard(), AuditSink::discard()).unwrap()
 }
 
 pub(crate) fn workload(name: &str) -> Workload {

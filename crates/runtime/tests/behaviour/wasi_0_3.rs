@@ -1,24 +1,12 @@
 //! WASI 0.3 components run on an engine of their own, under the same limits.
 
-use crate::support::{HELLO, code, count, eventually, get, small_config, verified, workload};
+use crate::support::{
+    ASYNC_HELLO, HELLO, code, count, eventually, get, runtime_p3, verified, workload,
+};
 use capability::{Limits, Span};
 use http::StatusCode;
-use runtime::{AuditSink, Component, Config, EngineClass, Outcome, Output, Runtime};
+use runtime::{Component, EngineClass, Outcome, Runtime};
 use std::sync::Arc;
-
-const ASYNC_HELLO: &[u8] = include_bytes!("../../../../tests/guests/async-hello/async-hello.wasm");
-
-fn runtime() -> Arc<Runtime> {
-    Runtime::new(
-        Config {
-            p3: true,
-            ..small_config()
-        },
-        Output::discard(),
-        AuditSink::discard(),
-    )
-    .unwrap()
-}
 
 fn load(runtime: &Arc<Runtime>) -> Arc<Component> {
     let class = EngineClass::of(verified(ASYNC_HELLO).facts(), &Limits::default());
@@ -30,7 +18,7 @@ fn load(runtime: &Arc<Runtime>) -> Arc<Component> {
 
 #[tokio::test]
 async fn an_async_handler_streams_its_answer_and_its_instance_ends() {
-    let component = load(&runtime());
+    let component = load(&runtime_p3());
     for _ in 0..3 {
         let answer = get(&component, "/there").await;
         assert_eq!(answer.status, StatusCode::OK);
@@ -46,7 +34,7 @@ async fn an_async_handler_streams_its_answer_and_its_instance_ends() {
 
 #[tokio::test]
 async fn its_traps_and_loops_end_alone() {
-    let runtime = runtime();
+    let runtime = runtime_p3();
     let component = load(&runtime);
     let neighbour = runtime
         .load(&code(EngineClass::SMALL, HELLO), workload("hello"))

@@ -4,9 +4,9 @@
 //! with all the weight and the old one with none: the agent prepares the new
 //! one beside the old, switches when it is ready, and goes back on its own if
 //! it fails. When the node has served the new one for `minReadySeconds`, the
-//! old one is dropped and the next node follows. `paused` stops the waves, and so does a
-//! `Course` that is held: nodes that have begun finish. On the way back all nodes are one
-//! wave, for what is taken away has failed.
+//! old one is dropped and the next node follows. `paused` stops the waves, and so
+//! does a `Course` that is held: nodes that have begun finish. On the way back all
+//! nodes are one wave, for what is taken away has failed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
