@@ -19,17 +19,9 @@ fn an_instance_answers_again_only_as_long_as_the_policy_admits_it() -> Result<()
 
 /// Lets the policy that holds everywhere admit that instances are used again.
 async fn admit(tenant: &Tenant, reuse: Value) -> Result<()> {
-    let patch = json!({ "spec": { "allow": { "instanceReuse": reuse } } }).to_string();
-    let arguments = [
-        "patch",
-        "capabilitypolicy",
-        "baseline",
-        "--type=merge",
-        "-p",
-        &patch,
-    ];
-    tenant.kubectl(&arguments).await?;
-    Ok(())
+    tenant
+        .allow_everywhere(json!({ "instanceReuse": reuse }))
+        .await
 }
 
 /// Whether a request finds in memory what the one before it has left there.

@@ -136,6 +136,21 @@ impl Tenant {
         .await
     }
 
+    /// Changes what the capability policy that holds everywhere allows. Of the whole cluster,
+    /// so only for a test that is alone, and to be undone with `null`.
+    pub async fn allow_everywhere(&self, allow: Value) -> Result<()> {
+        let patch = json!({ "spec": { "allow": allow } }).to_string();
+        let arguments = [
+            "patch",
+            "capabilitypolicy",
+            "baseline",
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
+        self.kubectl(&arguments).await.map(drop)
+    }
+
     /// Pushes `guests/version.wat` in this `version` as `component:tag`, unsigned.
     pub async fn push(&self, component: &str, tag: &str, version: &str) -> Result<Image> {
         self.push_bytes(component, tag, guest::version(version, &self.name)?)
