@@ -125,7 +125,7 @@ use crate::{bound, schema};
     validation = Rule::new("!has(self.capabilities) || !has(self.capabilities.filesystem) || self.capabilities.filesystem.all(m, !has(m.write) || size(m.write) == 0 || !has(self.volumes) || self.volumes.all(v, v.name != m.volume || has(v.emptyDir) || has(v.hostPath)))")
         .message("volumes from a configMap or secret cannot be written; remove write, or use an emptyDir"),
     validation = Rule::new("!has(self.instances) || self.instances.maxRequests <= 1 || !has(self.capabilities) || !has(self.capabilities.network) || !has(self.capabilities.network.outbound) || self.capabilities.network.outbound.all(o, !has(o.credentials))")
-        .message("an instance that answers more than one request could show one caller what it fetched with a credential for another; remove instances, or the credentials")
+        .message("instances.maxRequests: an instance that answers more than one request could show one caller what it fetched with a credential for another; remove instances, or the credentials")
 )]
 pub struct WasmComponentSpec {
     /// The image to run: `registry/repository:tag`, or with `@sha256:` and a digest.
