@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reason::Reason;
 use crate::revision::{ComponentIdentity, RevisionDocument, Seal};
+use crate::tally::Tally;
 
 /// Audience of the projected token that an agent proves itself with.
 pub const HANDOVER_AUDIENCE: &str = "lighterman.dev/hand-over";
@@ -27,6 +28,15 @@ pub const PUBLIC_ROOT_ROUTE: &str = "/v1/public-root";
 /// Route and path that agents post [`DenialReport`]s to. Answered with 204.
 pub const DENIALS_ROUTE: &str = "/v1/denials";
 
+/// Route and path that agents post [`TallyReport`]s to. Answered with 204, and by a replica that
+/// does not lead with 421: the one that leads is reached by another connection.
+pub const TALLIES_ROUTE: &str = "/v1/tallies";
+
+/// The most components of one [`TallyReport`]; others come in another one.
+pub const TALLY_COMPONENTS_MAX: usize = 64;
+/// How often an agent looks whether there is something to report of revisions that take over
+/// from each other, in seconds.
+pub const TALLIES_EVERY_SECONDS: u64 = 5;
 /// The most components of one [`DenialReport`]; others wait for the next.
 pub const DENIAL_COMPONENTS_MAX: usize = 100;
 /// The most kinds of denials that are told of one component.
@@ -121,6 +131,35 @@ pub struct Denial {
     pub count: u64,
 }
 
+/// What revisions did that take over from each other on a node, for the operator to judge a
+/// rollout by. Posted to [`TALLIES_ROUTE`]; saying it again changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TallyReport {
+    /// At most [`TALLY_COMPONENTS_MAX`].
+    pub components: Vec<ComponentTallies>,
+}
+
+/// What the revisions of one component did on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentTallies {
+    /// The component, as the placement on the node names it.
+    pub component: ComponentIdentity,
+    /// The revisions of the placement.
+    pub revisions: Vec<RevisionTally>,
+}
+
+/// What one revision did on a node since its worker loaded it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionTally {
+    /// Its name.
+    pub revision: String,
+    /// When counting began, in microseconds since 1970. A worker that is started again begins a
+    /// later epoch at nought, and what it counted before stays counted.
+    pub epoch: u64,
+    /// The counts of this epoch.
+    pub tally: Tally,
+}
+
 /// Body of every answer that is not 200.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message} ({reason})")]
@@ -153,13 +192,14 @@ pub fn credential_key(secret: &str, key: &str) -> String {
 
 impl Problem {
     /// The status it is sent with: 401 no identity, 403 not yours, 404 unknown, 409
-    /// not yet, 503 busy.
+    /// not yet, 421 ask another replica, 503 busy.
     pub fn status(&self) -> u16 {
         match self.reason {
             Reason::HandOverUnauthenticated => 401,
             Reason::HandOverForbidden => 403,
             Reason::RevisionUnknown | Reason::BlobUnknown => 404,
             Reason::HandOverNotYet => 409,
+            Reason::HandOverNotLeading => 421,
             _ => 503,
         }
     }
@@ -213,6 +253,7 @@ mod tests {
             (Reason::HandOverForbidden, 403),
             (Reason::RevisionUnknown, 404),
             (Reason::HandOverNotYet, 409),
+            (Reason::HandOverNotLeading, 421),
             (Reason::HandOverBusy, 503),
             (Reason::SecretMissing, 503),
         ] {

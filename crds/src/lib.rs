@@ -26,6 +26,7 @@ pub mod problem;
 pub mod reason;
 pub mod revision;
 pub mod schema;
+pub mod tally;
 pub mod trust_policy;
 pub mod wasm_node;
 
@@ -36,6 +37,7 @@ pub use placement::{ComponentPlacement, ComponentPlacementSpec, ComponentPlaceme
 pub use policy_status::PolicyStatus;
 pub use reason::Reason;
 pub use revision::RevisionDocument;
+pub use tally::Tally;
 pub use trust_policy::{TrustPolicy, TrustPolicySpec};
 pub use wasm_node::{WasmNode, WasmNodeSpec, WasmNodeStatus};
 

@@ -293,6 +293,8 @@ pub enum Reason {
     HandOverNotYet,
     /// The hand-over serves as many transfers as it may.
     HandOverBusy,
+    /// The replica of the operator that was asked does not lead; another one is asked.
+    HandOverNotLeading,
     /// There is no such revision.
     RevisionUnknown,
     /// There are no such bytes.
@@ -431,6 +433,7 @@ impl Reason {
             | Self::HandOverForbidden
             | Self::HandOverNotYet
             | Self::HandOverBusy
+            | Self::HandOverNotLeading
             | Self::RevisionUnknown
             | Self::BlobUnknown
             | Self::SealInvalid

@@ -13,7 +13,7 @@
 //! | `capability_policy::run` | mirrors, policy signal, what the driver noted | API server, through the gate |
 //! | `denials::Denials::tell` | what agents tell the hand-over | Events |
 //! | resolver jobs | registries, Secrets by name | resolver's memory, content cache, queue |
-//! | `handover::server::serve` | agents | bytes, revisions, values |
+//! | `handover::server::serve` | agents | bytes, revisions, values; what agents tell: denials, tallies |
 //! | `admin::serve` | scrapers, probes | numbers |
 
 use std::sync::Arc;
@@ -56,6 +56,7 @@ use crate::queue::Queue;
 use crate::reader::Reader;
 use crate::registries::{self, RegistriesError};
 use crate::resolver::{Keyring, Resolver};
+use crate::tallies::Tallies;
 use crate::trust::TrustBook;
 use crate::trust_policy;
 use crate::writer::Writer;
@@ -292,6 +293,8 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), StartErr
             relay,
             resolver: resolver.clone(),
             denials,
+            tallies: Tallies::default(),
+            gate,
             metrics: metrics.clone(),
             transfers: HandOver::transfers(),
         };

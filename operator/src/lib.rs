@@ -9,7 +9,8 @@
 //! facts ([`node`]), the guard Pods ([`guard`]), the election ([`leader`]), the component driver
 //! ([`component`]), the policies' status ([`trust_policy`],
 //! [`capability_policy`]), the public root ([`public_root`]), the hand-over ([`handover`]),
-//! the Events of what guests were denied ([`denials`]) and the admin endpoints ([`admin`]).
+//! the Events of what guests were denied ([`denials`]) and the admin endpoints ([`admin`]). What
+//! agents count while a revision takes over is in [`tallies`].
 //! Pure and shared with `lighterman run`: [`component::validate`], [`component::admit`],
 //! [`component::revision`], [`component::plan`], [`placement`] and [`port`].
 
@@ -45,6 +46,7 @@ pub mod registries;
 pub mod resolver;
 pub mod seal;
 pub mod service;
+pub mod tallies;
 pub mod trial;
 pub mod trust;
 pub mod trust_policy;

@@ -138,7 +138,30 @@ impl Authority {
 
     /// Whether the component is placed on `node`.
     pub fn is_placed(&self, node: &str, component: &ComponentIdentity) -> bool {
-        self.placed_on(node).any(|placement| {
+        self.placement_of(node, component).is_some()
+    }
+
+    /// Whether `node` holds these revisions of the component.
+    pub fn holds<'a>(
+        &self,
+        node: &str,
+        component: &ComponentIdentity,
+        revisions: impl IntoIterator<Item = &'a str>,
+    ) -> bool {
+        let placed = self.placement_of(node, component);
+        placed.is_some_and(|placement| {
+            let placed = &placement.spec.revisions;
+            let mut asked = revisions.into_iter();
+            asked.all(|name| placed.iter().any(|placed| placed.name == name))
+        })
+    }
+
+    fn placement_of(
+        &self,
+        node: &str,
+        component: &ComponentIdentity,
+    ) -> Option<Arc<ComponentPlacement>> {
+        self.placed_on(node).find(|placement| {
             let reference = &placement.spec.component_ref;
             placement.namespace().as_deref() == Some(&component.namespace)
                 && reference.name == component.name

@@ -17,15 +17,17 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use crds::handover::{
     BLOB_ROUTE, DENIAL_COMPONENTS_MAX, DENIALS_ROUTE, DenialReport, PUBLIC_ROOT_ROUTE, Problem,
-    REVISION_ROUTE, SealedRevision, VALUES_ROUTE,
+    REVISION_ROUTE, SealedRevision, TALLIES_ROUTE, TALLY_COMPONENTS_MAX, TallyReport, VALUES_ROUTE,
 };
 use crds::{ComponentPlacement, Reason, names};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -36,10 +38,12 @@ use crate::caches::Caches;
 use crate::component::{Validated, validate};
 use crate::content::{ContentStore, ParcelName};
 use crate::denials::{self, Denials};
+use crate::leader::Gate;
 use crate::metrics::Metrics;
 use crate::public_root::Relay;
 use crate::reader::Reader;
 use crate::resolver::{Request, Resolver};
+use crate::tallies::Tallies;
 use crate::trust::TrustBook;
 use crate::values::{self, References};
 
@@ -53,8 +57,8 @@ const CONNECTIONS: usize = 2_048;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Oldest connection.
 const OLDEST: Duration = Duration::from_secs(300);
-/// The largest report of denials: every component with every kind of it, and texts of
-/// a few hundred bytes.
+/// The largest report: of denials, every component with every kind of it, and texts of a few
+/// hundred bytes; of tallies, every component with two revisions and every bucket of them.
 const REPORT_MAX: usize = 1 << 20;
 /// What a busy or unready replica asks to wait, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -80,6 +84,10 @@ pub struct HandOver {
     pub resolver: Resolver,
     /// Takes what agents tell of denials.
     pub denials: Denials,
+    /// Takes what agents tell of revisions that take over from each other.
+    pub tallies: Tallies,
+    /// Whether this replica leads.
+    pub gate: Gate,
     /// What is counted.
     pub metrics: Metrics,
     /// Bounds `TRANSFERS`; see `HandOver::transfers`.
@@ -100,6 +108,7 @@ impl HandOver {
             .route(VALUES_ROUTE, get(resolved_values))
             .route(PUBLIC_ROOT_ROUTE, get(public_root))
             .route(DENIALS_ROUTE, post(denied))
+            .route(TALLIES_ROUTE, post(tallied))
             .with_state(self)
     }
 
@@ -388,12 +397,7 @@ async fn denied(
     let answer = async {
         // Who asks first: nothing of a stranger is read.
         let agent = hand_over.identify(&headers).await?;
-        let unreadable = |error: String| problem(Reason::HandOverForbidden, error);
-        let body = axum::body::to_bytes(body, REPORT_MAX)
-            .await
-            .map_err(|error| unreadable(format!("the report could not be read: {error}")))?;
-        let report: DenialReport = serde_json::from_slice(&body)
-            .map_err(|error| unreadable(format!("the report is no DenialReport: {error}")))?;
+        let report: DenialReport = report(body).await?;
         for told in report.components.iter().take(DENIAL_COMPONENTS_MAX) {
             // An agent speaks of what is on its node, and of nothing else.
             if hand_over.authority.is_placed(&agent.node, &told.component) {
@@ -404,6 +408,44 @@ async fn denied(
         Ok(StatusCode::NO_CONTENT.into_response())
     };
     finish(&hand_over.metrics, answer.await)
+}
+
+async fn tallied(
+    State(hand_over): State<HandOver>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response<Body> {
+    let answer = async {
+        let agent = hand_over.identify(&headers).await?;
+        // Only the leader judges rollouts, and replicas do not know each other.
+        hand_over.gate.term(Instant::now()).map_err(|error| {
+            let message = format!("{error}; ask again over another connection");
+            problem(Reason::HandOverNotLeading, message)
+        })?;
+        let report: TallyReport = report(body).await?;
+        for told in report.components.iter().take(TALLY_COMPONENTS_MAX) {
+            let revisions = told.revisions.iter().map(|of| of.revision.as_str());
+            // What another node did is its own to tell.
+            if hand_over
+                .authority
+                .holds(&agent.node, &told.component, revisions)
+            {
+                hand_over.tallies.take(&agent.node, told);
+            }
+        }
+        Ok(StatusCode::NO_CONTENT.into_response())
+    };
+    finish(&hand_over.metrics, answer.await)
+}
+
+/// What an agent that has said who it is posts.
+async fn report<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let unreadable = |error: String| problem(Reason::HandOverForbidden, error);
+    let body = axum::body::to_bytes(body, REPORT_MAX)
+        .await
+        .map_err(|error| unreadable(format!("the report could not be read: {error}")))?;
+    serde_json::from_slice(&body)
+        .map_err(|error| unreadable(format!("the report is not what this route takes: {error}")))
 }
 
 /// For every agent alike: it is public, and each checks it for itself.

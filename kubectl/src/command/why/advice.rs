@@ -156,6 +156,7 @@ pub(super) fn next(
         | Reason::HandOverForbidden
         | Reason::HandOverNotYet
         | Reason::HandOverBusy
+        | Reason::HandOverNotLeading
         | Reason::RevisionUnknown
         | Reason::BlobUnknown
         | Reason::SealInvalid

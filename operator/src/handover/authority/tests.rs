@@ -99,6 +99,23 @@ impl World {
 }
 
 #[test]
+fn a_node_speaks_of_the_revisions_that_it_holds_and_of_no_other() {
+    let world = world();
+    let (authority, name) = (world.authority(), world.name());
+    let of = |uid: &str| ComponentIdentity {
+        namespace: "shop".to_owned(),
+        name: "orders".to_owned(),
+        uid: uid.to_owned(),
+    };
+    let holds =
+        |node, uid, revisions: &[&str]| authority.holds(node, &of(uid), revisions.iter().copied());
+    assert!(holds("n1", "uid-orders", &[&name]));
+    assert!(!holds("n1", "uid-orders", &[&name, "wc-orders-other"]));
+    assert!(!holds("n1", "uid-earlier", &[&name]));
+    assert!(!holds("n2", "uid-orders", &[&name]));
+}
+
+#[test]
 fn a_node_gets_the_revision_that_is_placed_on_it_and_another_does_not() {
     let world = world();
     assert_eq!(
