@@ -14,6 +14,7 @@
 //! | `heartbeat::run`, `heartbeat::node` | – | Lease, WasmNode |
 //! | `audit::log::Writer::run` | audit records | files |
 //! | `audit::denials::run` | denials (mpsc, 1024) | reports to the operator |
+//! | `tallies::run` | `desired` | questions; reports to the operator |
 //! | `admin::run` | HTTP | questions |
 //! | `worker::serve` | messages | messages, responses |
 //! | `compiler::serve` | orders | machine code |
@@ -51,7 +52,7 @@ use crate::control::state::Store;
 use crate::control::trust::TrustBook;
 use crate::control::volumes::Volumes;
 use crate::control::worker_link::{self, Peers};
-use crate::control::{self, Inputs, heartbeat, observe};
+use crate::control::{self, Inputs, heartbeat, observe, tallies};
 use crate::desired::Desired;
 use crate::message::{CompileOrder, Compiled, FromWorker, ToWorker, WorkerSize};
 use crate::sandbox::SandboxError;
@@ -384,7 +385,7 @@ impl Node {
                     source,
                 })?;
             let admin = Admin {
-                questions: ask,
+                questions: ask.clone(),
                 ready: Arc::clone(&ready),
                 cache: Arc::clone(&self.cache),
                 public_root_stale: Arc::clone(&self.public_root_stale),
@@ -395,6 +396,12 @@ impl Node {
         let (denied, denials) = mpsc::channel(denials::WAITING);
         let (log, writer) = log::log(config.state_dir.join("audit"));
         tasks.spawn(denials::run(denials, Arc::clone(&sink), end.clone()));
+        tasks.spawn(tallies::run(
+            desired.clone(),
+            ask,
+            Arc::clone(&sink),
+            end.clone(),
+        ));
         tasks.spawn(writer.run(end.clone()));
         let reporter = tokio::spawn(report::run(reported, sink, end.clone()));
         let preparer = Preparer::new(

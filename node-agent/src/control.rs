@@ -27,6 +27,7 @@ pub mod secrets;
 pub mod sockets;
 pub mod state;
 pub mod strikes;
+pub mod tallies;
 pub mod trust;
 pub mod validate;
 pub mod volumes;

@@ -309,6 +309,10 @@ pub struct Figures {
     pub revision: String,
     /// Calls by outcome name.
     pub outcomes: BTreeMap<String, u64>,
+    /// Calls that the guest answered with 5xx.
+    pub errors: u64,
+    /// Calls by the time to their response head: upper bounds in microseconds, and counts.
+    pub latency: BTreeMap<u64, u64>,
     /// Calls that are running.
     pub live: u64,
     /// Bytes its instances hold.

@@ -9,7 +9,7 @@ use artifact::root::{RootReference, Roots};
 use artifact::trust::Policy;
 use artifact::{ImageReference, Parcel};
 use capability::Ceiling;
-use crds::handover::{DenialReport, ParcelIndex, Values};
+use crds::handover::{DenialReport, ParcelIndex, TallyReport, Values};
 use crds::placement::ComponentPlacementStatus;
 use crds::revision::{ComponentIdentity, RevisionDocument, Seal};
 use crds::{Reason, WasmComponentSpec};
@@ -157,8 +157,8 @@ pub trait Source: Send + Sync + 'static {
     }
 }
 
-/// Who is told how a placement is doing, on transitions only, and what its components were
-/// denied.
+/// Who is told how a placement is doing, on transitions only, what its components were denied,
+/// and what its revisions did while one takes over from another.
 pub trait Sink: Send + Sync + 'static {
     /// Tells the status of one placement.
     fn report<'a>(
@@ -170,6 +170,12 @@ pub trait Sink: Send + Sync + 'static {
     /// Tells what was denied since the last time. A sink whose reader has the audit records
     /// before him needs none of it.
     fn denials<'a>(&'a self, _report: &'a DenialReport) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Tells what revisions did that take over from each other. A sink that judges no rollouts
+    /// needs none of it.
+    fn tallies<'a>(&'a self, _report: &'a TallyReport) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -304,6 +304,8 @@ fn figures(slot: SlotId, revision: &str, component: &Component) -> Figures {
             .iter()
             .map(|(outcome, count)| (outcome.name().to_owned(), *count))
             .collect(),
+        errors: stats.errors,
+        latency: stats.latencies.iter().copied().collect(),
         live: stats.live.into(),
         memory: stats.memory,
         cpu_micros: stats.cpu_micros,

@@ -6,6 +6,7 @@
 use crate::admission::Slots;
 use crate::caller::Caller;
 use crate::cpu::{Meter, Turns};
+use crate::latency::Latencies;
 use crate::limits::{Budget, Holding};
 use crate::outcome::{Outcome, Tally};
 use crate::ticker::Ticker;
@@ -22,6 +23,9 @@ pub(crate) struct Account {
     /// The node's memory for guests.
     pub(crate) node_memory: Arc<Budget>,
     pub(crate) tally: Tally,
+    /// Calls that the guest answered with 5xx.
+    pub(crate) errors: AtomicU64,
+    pub(crate) latencies: Latencies,
     pub(crate) cpu_micros: AtomicU64,
     pub(crate) turns: Turns,
     pub(crate) slots: Arc<Slots>,
@@ -43,6 +47,8 @@ pub(crate) struct Call {
     /// guest ends of it.
     denied: AtomicU8,
     counted: AtomicBool,
+    /// Whether its response head is still to be timed; never that of a probe.
+    untimed: AtomicBool,
     /// Bytes that it may still read and write, where that is limited.
     io: Option<AtomicU64>,
     /// When the last byte of a body moved, in milliseconds since the start.
@@ -88,6 +94,7 @@ impl Call {
             ended_by: AtomicU8::new(0),
             denied: AtomicU8::new(0),
             counted: AtomicBool::new(false),
+            untimed: AtomicBool::new(true),
             io: limits.io.map(|limit| AtomicU64::new(limit.0)),
             moved: AtomicU64::new(0),
         })
@@ -142,8 +149,26 @@ impl Call {
         Outcome::from_code(self.denied.load(Ordering::Relaxed))
     }
 
+    /// The call is the platform's own: it says nothing of what callers see.
+    pub(crate) fn exempt(&self) {
+        self.untimed.store(false, Ordering::Relaxed);
+    }
+
+    /// The guest gave its response head, or the call ended without one.
+    pub(crate) fn answered(&self, with_error: bool) {
+        if self.untimed.swap(false, Ordering::AcqRel) {
+            self.account.latencies.record(self.started.elapsed());
+            self.account
+                .errors
+                .fetch_add(with_error.into(), Ordering::Relaxed);
+        }
+    }
+
     /// Counts the call once, whoever comes first.
     pub(crate) fn count(&self, outcome: Outcome) {
+        if outcome.is_timed() {
+            self.answered(false);
+        }
         if !self.counted.swap(true, Ordering::AcqRel) {
             self.account.tally.count(outcome);
         }

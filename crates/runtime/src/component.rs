@@ -17,6 +17,7 @@ use crate::guest::{Backings, Given, StoreLimits};
 use crate::http::exchange::{Incoming, Service, exchange};
 use crate::http::proxy::Proxy;
 use crate::http::{Body, answer};
+use crate::latency::Latencies;
 use crate::limits::Budget;
 use crate::outcome::{Outcome, Stats, Tally};
 use crate::output::Lines;
@@ -73,6 +74,8 @@ impl Component {
             memory: Budget::new(memory(&workload, workload.replicas)),
             node_memory: Arc::clone(&node.memory),
             tally: Tally::default(),
+            errors: AtomicU64::new(0),
+            latencies: Latencies::default(),
             cpu_micros: AtomicU64::new(0),
             turns: Turns::new(config.cores),
             slots: Arc::clone(&slots),
@@ -223,6 +226,7 @@ impl Component {
         } = &self.service;
         let limits = &given.workload.limits.per_call;
         let call = Call::new(Arc::clone(account), limits, None);
+        call.exempt();
         let instantiate = Metered::new(Arc::clone(&call), proxy.instantiate(given, &call));
         let outcome = match timeout(limit, instantiate).await {
             Ok(Ok(())) => Outcome::Completed,
@@ -243,6 +247,8 @@ impl Component {
         let account = &self.service.account;
         Stats {
             outcomes: account.tally.read(),
+            errors: account.errors.load(Ordering::Relaxed),
+            latencies: account.latencies.read(),
             live: self.slots.live(),
             memory: account.memory.used(),
             cpu_micros: account.cpu_micros.load(Ordering::Relaxed),

@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod guest;
 pub mod http;
+mod latency;
 mod limits;
 mod link;
 mod outcome;

@@ -49,6 +49,11 @@ pub enum Outcome {
 pub struct Stats {
     /// Calls that ended, by outcome; outcomes that never happened are there with 0.
     pub outcomes: Vec<(Outcome, u64)>,
+    /// Calls that the guest answered with 5xx.
+    pub errors: u64,
+    /// Calls by how long the response head took: the upper bound in microseconds and the count
+    /// of every bucket that holds something. Neither probes nor calls that no guest saw.
+    pub latencies: Vec<(u64, u64)>,
     /// Calls in progress.
     pub live: u32,
     /// Declared bytes that the calls in progress hold.
@@ -150,6 +155,33 @@ impl Outcome {
         }
     }
 
+    /// Whether the component failed, as against its caller, or the node for want of room.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Outcome::MemoryExceeded
+            | Outcome::CpuExceeded
+            | Outcome::TimeoutExceeded
+            | Outcome::Trapped
+            | Outcome::GuestError
+            | Outcome::HostFault => true,
+            // Truncated: it is the caller who may not read on, or the end of a grace period.
+            Outcome::Completed
+            | Outcome::ConcurrencyLimit
+            | Outcome::NodeSaturated
+            | Outcome::Truncated
+            | Outcome::BadRequest
+            | Outcome::RequestTooLarge
+            | Outcome::Cancelled => false,
+        }
+    }
+
+    /// Whether a call that ended so before its response head says how fast the component is: it
+    /// failed, or its caller would not wait any longer.
+    pub(crate) const fn is_timed(self) -> bool {
+        self.is_failure() || matches!(self, Outcome::Completed | Outcome::Cancelled)
+    }
+
     pub(crate) fn from_code(code: u8) -> Option<Outcome> {
         Outcome::ALL
             .into_iter()
@@ -193,5 +225,19 @@ mod tests {
         }
         assert!(tally.read().iter().all(|(_, count)| *count == 1));
         assert_eq!(Outcome::from_code(0), None);
+    }
+
+    #[test]
+    fn what_callers_and_neighbours_cause_is_no_failure_of_the_component() {
+        for outcome in [
+            Outcome::BadRequest,
+            Outcome::RequestTooLarge,
+            Outcome::Cancelled,
+            Outcome::ConcurrencyLimit,
+            Outcome::NodeSaturated,
+        ] {
+            assert!(!outcome.is_failure(), "{outcome}");
+        }
+        assert!(Outcome::Trapped.is_failure() && Outcome::TimeoutExceeded.is_failure());
     }
 }

@@ -131,6 +131,7 @@ fn render(
         placement,
         component,
         figures,
+        epoch: _,
     } in &counts.revisions
     {
         let labels = [

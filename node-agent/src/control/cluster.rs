@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use artifact::trust::Scope;
 use artifact::{ImageReference, Parcel};
-use crds::handover::{DenialReport, Values};
+use crds::handover::{DenialReport, TallyReport, Values};
 use crds::revision::{ComponentIdentity, RevisionDocument};
 use crds::{
     ComponentPlacement, ComponentPlacementStatus, Reason, WasmComponent, WasmComponentSpec,
@@ -330,5 +330,9 @@ impl Sink for Cluster {
 
     fn denials<'a>(&'a self, report: &'a DenialReport) -> BoxFuture<'a, Result<(), SourceError>> {
         self.hand_over.denials(report).boxed()
+    }
+
+    fn tallies<'a>(&'a self, report: &'a TallyReport) -> BoxFuture<'a, Result<(), SourceError>> {
+        self.hand_over.tallies(report).boxed()
     }
 }

@@ -2,9 +2,11 @@
 //! the operator's own CA, and a token that only proves which node asks. Bytes are checked
 //! against their digest here and kept; what they mean is judged elsewhere.
 
+mod connection;
+mod values;
+
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use artifact::root::PublicGoodMetadata;
 use artifact::{Digest, Parcel, limits};
@@ -12,9 +14,8 @@ use bytes::{Bytes, BytesMut};
 use crds::Reason;
 use crds::handover::{
     DENIALS_ROUTE, DenialReport, JSON_MAX, PUBLIC_ROOT_ROUTE, ParcelIndex, Problem, SealedRevision,
-    Values, blob_path, revision_path, values_path,
+    TALLIES_ROUTE, TallyReport, blob_path, revision_path,
 };
-use crds::revision::RevisionDocument;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -23,14 +24,13 @@ use super::breaker::Breaker;
 use super::cache::{Cache, CacheError, Entry};
 use super::state::Store;
 use super::trust::TrustBook;
-use super::validate;
 use crate::source::SourceError;
 use crate::text::printable;
+use connection::Connection;
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(3);
-/// How long an answer may take as a whole: 64 MiB over a slow link.
-const WHOLE: Duration = Duration::from_secs(60);
+/// Replicas of the operator that are asked in a row for the one that leads. A connection leads to
+/// any: of two replicas, this many miss the leader once in 64 times, and the next report is soon.
+const REPLICAS_ASKED: usize = 6;
 /// The largest token file; a projected token is below 2 KiB.
 const TOKEN_MAX: u64 = 16 * 1024;
 
@@ -45,8 +45,9 @@ pub struct HandOver {
     /// Memory-backed: values may be secrets.
     values: Store,
     breaker: Breaker,
-    /// The client for the CA bundle it was made with.
-    client: Mutex<Option<(String, Client)>>,
+    connection: Connection,
+    /// Leads to the replica that leads, once one was found.
+    to_leader: Connection,
 }
 
 impl HandOver {
@@ -67,7 +68,8 @@ impl HandOver {
             documents,
             values,
             breaker: Breaker::default(),
-            client: Mutex::new(None),
+            connection: Connection::default(),
+            to_leader: Connection::default(),
         }
     }
 
@@ -87,37 +89,6 @@ impl HandOver {
                 Ok(sealed)
             }
             Err(error) if is_absence(&error) => self.documents.load(kept).await.ok_or(error),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The values of a revision. The kept ones serve while the operator is away; those with
-    /// secrets only until the node is rebooted, for they are never on its disk.
-    pub async fn values(&self, document: &RevisionDocument) -> Result<Values, SourceError> {
-        let (namespace, revision) = (&document.component.namespace, document.revision_name());
-        let kept = format!("values-{namespace}_{revision}");
-        let is_secret = validate::names_secrets(document);
-        let store = if is_secret {
-            &self.values
-        } else {
-            &self.documents
-        };
-        match self
-            .json::<Values>(&values_path(namespace, &revision))
-            .await
-        {
-            Ok(values) => {
-                // Asked for again and again while the component runs, and mostly the same.
-                if store.load::<Values>(kept.clone()).await.as_ref() != Some(&values) {
-                    store.save(kept, &values).await;
-                }
-                Ok(values)
-            }
-            Err(error) if is_absence(&error) => store.load(kept).await.ok_or(if is_secret {
-                SourceError::SecretsUnavailable
-            } else {
-                error
-            }),
             Err(error) => Err(error),
         }
     }
@@ -179,7 +150,37 @@ impl HandOver {
     pub async fn denials(&self, report: &DenialReport) -> Result<(), SourceError> {
         let body = serde_json::to_vec(report)
             .map_err(|error| SourceError::Malformed(error.to_string()))?;
-        let posted = self.exchange(DENIALS_ROUTE, |client, url| {
+        self.post(&self.connection, DENIALS_ROUTE, body.into())
+            .await
+    }
+
+    /// Says what revisions did that take over from each other, to the replica that leads.
+    pub async fn tallies(&self, report: &TallyReport) -> Result<(), SourceError> {
+        let body = serde_json::to_vec(report)
+            .map_err(|error| SourceError::Malformed(error.to_string()))?;
+        let body = Bytes::from(body);
+        for _ in 0..REPLICAS_ASKED {
+            let posted = self.post(&self.to_leader, TALLIES_ROUTE, body.clone());
+            match posted.await {
+                Err(SourceError::Refused {
+                    reason: Reason::HandOverNotLeading,
+                    ..
+                }) => self.to_leader.renew(),
+                told => return told,
+            }
+        }
+        Err(SourceError::NotYet(
+            "no replica of the operator that was asked leads".to_owned(),
+        ))
+    }
+
+    async fn post(
+        &self,
+        connection: &Connection,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(), SourceError> {
+        let posted = self.exchange(connection, path, |client, url| {
             let request = client.post(url);
             request.header(CONTENT_TYPE, "application/json").body(body)
         });
@@ -187,17 +188,17 @@ impl HandOver {
     }
 
     async fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, SourceError> {
-        let bytes = read(self.get(path).await?, JSON_MAX).await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| SourceError::Malformed(printable(&error.to_string())))
+        parsed(self.get(path).await?).await
     }
 
     async fn get(&self, path: &str) -> Result<Response, SourceError> {
-        self.exchange(path, |client, url| client.get(url)).await
+        self.exchange(&self.connection, path, |client, url| client.get(url))
+            .await
     }
 
     async fn exchange(
         &self,
+        connection: &Connection,
         path: &str,
         request: impl FnOnce(&Client, String) -> RequestBuilder,
     ) -> Result<Response, SourceError> {
@@ -206,7 +207,10 @@ impl HandOver {
                 "it did not answer a moment ago".to_owned(),
             ));
         }
-        let client = self.client()?;
+        let bundle = self.trust.known().ca_bundle.clone().ok_or_else(|| {
+            SourceError::Unreachable("the CA of the hand-over is not known yet".to_owned())
+        })?;
+        let client = connection.client(&bundle)?;
         let token = self.token().await?;
         let url = format!("{}{path}", self.base);
         let response = request(&client, url)
@@ -219,10 +223,10 @@ impl HandOver {
                 }
                 SourceError::Unreachable(printable(&chain(&error)))
             })?;
-        if response.status().is_success() {
+        let status = response.status();
+        if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }
-        let status = response.status();
         let body = read(response, JSON_MAX).await.unwrap_or_default();
         let problem: Option<Problem> = serde_json::from_slice(&body).ok();
         let message = problem.as_ref().map_or_else(
@@ -247,34 +251,6 @@ impl HandOver {
                 message,
             },
         })
-    }
-
-    /// A client that trusts the operator's CA and nobody else.
-    fn client(&self) -> Result<Client, SourceError> {
-        let bundle = self.trust.known().ca_bundle.clone().ok_or_else(|| {
-            SourceError::Unreachable("the CA of the hand-over is not known yet".to_owned())
-        })?;
-        let mut cached = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((made_with, client)) = cached.as_ref()
-            && *made_with == bundle
-        {
-            return Ok(client.clone());
-        }
-        let unusable = |error: reqwest::Error| {
-            SourceError::Unreachable(format!("the CA bundle cannot be used: {}", chain(&error)))
-        };
-        let roots = reqwest::Certificate::from_pem_bundle(bundle.as_bytes()).map_err(unusable)?;
-        let client = Client::builder()
-            .tls_certs_only(roots)
-            .https_only(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(WHOLE)
-            .build()
-            .map_err(unusable)?;
-        *cached = Some((bundle, client.clone()));
-        Ok(client)
     }
 
     /// Read for every request: kubelet writes a new one long before the old one ends.
@@ -309,6 +285,12 @@ fn reason_of(status: StatusCode) -> Reason {
         StatusCode::NOT_FOUND => Reason::RevisionUnknown,
         _ => Reason::HandOverUnreachable,
     }
+}
+
+async fn parsed<T: DeserializeOwned>(response: Response) -> Result<T, SourceError> {
+    let bytes = read(response, JSON_MAX).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| SourceError::Malformed(printable(&error.to_string())))
 }
 
 /// Reads a body up to a bound, whatever its head promised.

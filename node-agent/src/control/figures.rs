@@ -29,6 +29,8 @@ pub struct NamedFigures {
     pub placement: PlacementKey,
     /// Name of the component.
     pub component: String,
+    /// Since when, in microseconds since 1970: a worker that is started again counts anew.
+    pub epoch: u64,
     /// What the worker counted.
     pub figures: Figures,
 }
@@ -63,6 +65,8 @@ impl<S: Source + ?Sized> Control<S> {
                 let placement = self.key_of(SlotId(figures.slot))?;
                 let slot = self.running.slots.get(&placement)?;
                 slot.revisions.get(&figures.revision)?;
+                let loaded = &self.slots.get(&placement)?.loaded;
+                let since = loaded.get(&figures.revision)?.since.as_microsecond();
                 let component = self
                     .desired
                     .placements
@@ -78,6 +82,7 @@ impl<S: Source + ?Sized> Control<S> {
                 Some(NamedFigures {
                     placement,
                     component,
+                    epoch: u64::try_from(since).unwrap_or_default(),
                     figures,
                 })
             })

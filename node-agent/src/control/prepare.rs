@@ -13,6 +13,7 @@ use artifact::{Digest, ImageReference, Refusal, VerifiedComponent};
 use capability::{Effective, GuestPath, Request};
 use crds::Reason;
 use crds::revision::{ComponentIdentity, RevisionDocument};
+use jiff::Timestamp;
 use runtime::EngineClass;
 use tokio::sync::Semaphore;
 
@@ -75,6 +76,8 @@ pub struct Loaded {
     pub document: Arc<RevisionDocument>,
     /// Who has signed it.
     pub signers: String,
+    /// When: what it does is counted from then on.
+    pub since: Timestamp,
     /// What it may do.
     pub effective: Effective,
     /// Stands for what it was given last.
@@ -330,6 +333,7 @@ impl<S: Source + ?Sized> Preparer<S> {
             code,
             directories,
             loaded: Loaded {
+                since: Timestamp::now(),
                 signers: signers(&component),
                 document,
                 effective,

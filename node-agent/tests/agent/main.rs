@@ -14,6 +14,7 @@ mod capabilities;
 mod compile;
 mod containers;
 mod golden;
+mod hand_over;
 mod laws;
 mod processes;
 mod rig;

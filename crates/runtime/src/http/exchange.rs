@@ -44,6 +44,7 @@ pub(crate) struct Incoming<'a, B> {
     pub(crate) request: Request<B>,
     /// Who sent it.
     pub(crate) caller: Option<&'a Arc<Caller>>,
+    /// None for a probe, which must not wait for callers.
     pub(crate) slot: Option<Slot>,
 }
 
@@ -80,6 +81,9 @@ where
 
     let limits = &service.given.workload.limits.per_call;
     let call = Call::new(Arc::clone(&service.account), limits, caller);
+    if slot.is_none() {
+        call.exempt();
+    }
     let request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&call)));
     let (head, mut heads) = oneshot::channel();
     let guest = service
@@ -116,6 +120,7 @@ where
     };
 
     let (mut parts, body) = response.into_parts();
+    call.answered(parts.status.is_server_error());
     strip(&mut parts.headers);
     let body = match returned {
         Some(_) => {

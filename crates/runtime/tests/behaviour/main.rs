@@ -17,6 +17,7 @@ mod denied;
 mod drain;
 mod engines;
 mod fairness;
+mod figures;
 mod files;
 mod fuel;
 mod given;

@@ -29,6 +29,7 @@ fn desk(level: AuditLevel) -> Desk {
     }))
     .unwrap();
     let loaded = Loaded {
+        since: jiff::Timestamp::now(),
         document: Arc::new(document),
         signers: "key 00".into(),
         effective: Default::default(),
