@@ -32,6 +32,7 @@ mod reuse;
 mod rollback;
 mod rotation;
 mod service;
+mod soak;
 mod survival;
 mod trust;
 mod update;

@@ -20,6 +20,7 @@ pub mod process;
 pub mod registry;
 pub mod signing;
 pub mod simulated;
+pub mod soak;
 pub mod suite;
 pub mod tenant;
 pub mod tools;

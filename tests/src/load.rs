@@ -38,6 +38,54 @@ pub struct Report {
     pub failures: Vec<String>,
 }
 
+/// The ready endpoints of a Service, read again and again for as long as this lives.
+pub struct Followed {
+    ready: Arc<Mutex<Vec<Endpoint>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Followed {
+    /// Follows `service`.
+    pub fn start(client: kube::Client, namespace: &str, service: &str) -> Self {
+        let ready = Arc::new(Mutex::new(Vec::new()));
+        let (namespace, service) = (namespace.to_owned(), service.to_owned());
+        let written = Arc::clone(&ready);
+        let reader = tokio::spawn(async move {
+            loop {
+                // While the API server is away the last known ones stay, as in kube-proxy.
+                if let Ok(mut found) = tenant::endpoints(&client, &namespace, &service).await {
+                    found.retain(|endpoint| endpoint.ready);
+                    *written.lock().unwrap_or_else(PoisonError::into_inner) = found;
+                }
+                tokio::time::sleep(ENDPOINTS).await;
+            }
+        });
+        Self { ready, reader }
+    }
+
+    /// The endpoints, as they are read.
+    pub fn endpoints(&self) -> Arc<Mutex<Vec<Endpoint>>> {
+        Arc::clone(&self.ready)
+    }
+
+    /// Waits until there is one.
+    pub async fn known(&self) {
+        let is_empty = || {
+            let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+            ready.is_empty()
+        };
+        while is_empty() {
+            tokio::time::sleep(ENDPOINTS).await;
+        }
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
 impl Report {
     /// All requests sent.
     pub fn sent(&self) -> u64 {
@@ -78,18 +126,9 @@ impl Load {
     /// Sends `per_second` requests for `/` to the ready endpoints of `service`, in turn.
     pub fn start(client: kube::Client, namespace: &str, service: &str, per_second: u32) -> Load {
         let (stop, stopped) = watch::channel(false);
-        let endpoints = Arc::new(Mutex::new(Vec::new()));
-        let follower = tokio::spawn(follow(
-            client,
-            namespace.to_owned(),
-            service.to_owned(),
-            Arc::clone(&endpoints),
-        ));
-        let sender = tokio::spawn(async move {
-            let report = send(endpoints, per_second, stopped).await;
-            follower.abort();
-            report
-        });
+        let followed = Followed::start(client, namespace, service);
+        let sender =
+            tokio::spawn(async move { send(followed.endpoints(), per_second, stopped).await });
         Load { stop, sender }
     }
 
@@ -105,24 +144,6 @@ impl Load {
     pub async fn stop(self) -> Result<Report> {
         self.stop.send_replace(true);
         Ok(self.sender.await?)
-    }
-}
-
-async fn follow(
-    client: kube::Client,
-    namespace: String,
-    service: String,
-    ready: Arc<Mutex<Vec<Endpoint>>>,
-) {
-    loop {
-        // While the API server is away the last known endpoints stay, as in kube-proxy.
-        if let Ok(found) = tenant::endpoints(&client, &namespace, &service).await {
-            *ready.lock().unwrap_or_else(PoisonError::into_inner) = found
-                .into_iter()
-                .filter(|endpoint| endpoint.ready)
-                .collect();
-        }
-        tokio::time::sleep(ENDPOINTS).await;
     }
 }
 
