@@ -1,6 +1,6 @@
 # The index of commands. `make` alone prints it. GNU make 3.81 will do.
 .DEFAULT_GOAL := help
-.PHONY: help run demo check test test-node images bench crds golden fmt lint guests deny
+.PHONY: help run demo check test test-node images bench soak crds golden fmt lint guests deny
 
 CARGO ?= cargo
 # The Kubernetes of the cluster tests; 1.32 is the lowest that is supported.
@@ -32,6 +32,9 @@ images: ## build the container images as an OCI layout in target/images (many mi
 
 bench: ## side-by-side measurements; prints a line per figure, writes target/bench.json
 	bench/run
+
+soak: ## ten minutes of load on components that are changed all the time; writes target/soak.json
+	bench/soak
 
 crds: ## write crds/generated and the chart of the kinds from the Rust types
 	$(CARGO) run --package crds --bin crdgen

@@ -13,8 +13,8 @@ pub(crate) enum Bar {
     None,
     /// The figure should not be less.
     AtLeast(f64),
-    /// The figure should be less.
-    Below(f64),
+    /// The figure should not be more.
+    AtMost(f64),
 }
 
 /// Everything measured in this run, by name.
@@ -34,7 +34,7 @@ impl Figures {
         let bar = match bar {
             Bar::None => None,
             Bar::AtLeast(least) => Some(format!(">= {least:.2}")),
-            Bar::Below(limit) => Some(format!("< {limit:.2}")),
+            Bar::AtMost(most) => Some(format!("<= {most:.2}")),
         };
         let shown = bar
             .as_deref()

@@ -57,7 +57,7 @@ fn main() -> Result<()> {
         "http_fresh_p99_at_half",
         agent.p99_ms,
         "ms",
-        Bar::Below(wasmtime.p99_ms),
+        Bar::AtMost(wasmtime.p99_ms),
     );
     figures.add(
         "http_wasmtime_serve_p99_at_half",
@@ -76,8 +76,8 @@ fn main() -> Result<()> {
     eprintln!("bench: enforcement against plain wasmtime-wasi");
     for (name, ratio) in enforcement::measure(&root)? {
         let bar = match name.as_str() {
-            "hello_enforced_vs_plain" => Bar::Below(1.03),
-            _ => Bar::Below(1.25),
+            "hello_enforced_vs_plain" => Bar::AtMost(1.03),
+            _ => Bar::AtMost(1.25),
         };
         figures.add(&name, ratio, "ratio", bar);
     }
