@@ -36,7 +36,12 @@ fn figures(outcome: &Outcome, size: &Size) -> Figures {
         "requests",
         Bar::AtLeast(size.requests as f64),
     );
-    figures.add("request_rate", requests / seconds, "req/s", Bar::AtLeast(300.0));
+    figures.add(
+        "request_rate",
+        requests / seconds,
+        "req/s",
+        Bar::AtLeast(300.0),
+    );
     figures.add(
         "failed_requests",
         outcome.failed as f64,
@@ -51,7 +56,12 @@ fn figures(outcome: &Outcome, size: &Size) -> Figures {
     );
     figures.add("changes", outcome.changes as f64, "changes", Bar::None);
     figures.add("p99_quiet", millis(outcome.quiet_p99), "ms", Bar::None);
-    figures.add("p99_changing", millis(outcome.changing_p99), "ms", Bar::None);
+    figures.add(
+        "p99_changing",
+        millis(outcome.changing_p99),
+        "ms",
+        Bar::None,
+    );
     figures.add(
         "p99_changing_vs_quiet",
         outcome.p99_ratio(),

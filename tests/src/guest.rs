@@ -29,11 +29,23 @@ pub fn version(version: &str, copy: &str) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// It is longer than a section of one byte's length can hold.
-pub fn named(mut wasm: Vec<u8>, name: &str) -> Result<Vec<u8>> {
+pub fn named(wasm: Vec<u8>, name: &str) -> Result<Vec<u8>> {
     // The name's subsection 0 is that of the component itself.
     let text = prefixed(name.as_bytes())?;
     let subsection = [&[0], prefixed(&text)?.as_slice()].concat();
-    let body = [prefixed(b"component-name")?, subsection].concat();
+    with_section(wasm, "component-name", &subsection)
+}
+
+/// `wasm` as one of several copies, each with a digest of its own.
+///
+/// # Errors
+/// As for [`named`].
+pub fn copy(wasm: Vec<u8>, copy: &str) -> Result<Vec<u8>> {
+    with_section(wasm, "copy", copy.as_bytes())
+}
+
+fn with_section(mut wasm: Vec<u8>, name: &str, content: &[u8]) -> Result<Vec<u8>> {
+    let body = [prefixed(name.as_bytes())?.as_slice(), content].concat();
     wasm.push(0);
     wasm.extend(prefixed(&body)?);
     Ok(wasm)

@@ -23,9 +23,9 @@ const STREAMS_EVERY: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Quick requests go to this component.
-pub const QUICK: &str = "orders";
+pub(super) const QUICK: &str = "orders";
 /// Slow ones go to this one.
-pub const SLOW: &str = "streams";
+pub(super) const SLOW: &str = "streams";
 
 /// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ pub enum Change {
 }
 
 /// What is there to be changed.
-pub struct Changes<'a> {
+pub(super) struct Changes<'a> {
     tenant: &'a Tenant,
     versions: Versions,
     quick: Vec<Image>,
@@ -57,14 +57,14 @@ pub struct Changes<'a> {
 
 impl<'a> Changes<'a> {
     /// Publishes every version, and starts the first ones.
-    pub async fn begin(tenant: &'a Tenant, versions: &Versions) -> Result<Self> {
+    pub(super) async fn begin(tenant: &'a Tenant, versions: &Versions) -> Result<Self> {
         let (mut quick, mut slow) = (Vec::new(), Vec::new());
         for number in 0..VERSIONS {
             let version = version(number);
             quick.push(tenant.publish(QUICK, &version, &version).await?);
         }
         for number in 0..STREAMS {
-            let wasm = guest::named(guest::PROBE.to_vec(), &format!("{SLOW}-{number}"))?;
+            let wasm = guest::copy(guest::PROBE.to_vec(), &number.to_string())?;
             let image = tenant.push_bytes(SLOW, &version(number), wasm).await?;
             tenant.suite.signer.sign(&image).await?;
             slow.push(image);
@@ -86,7 +86,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Makes one change, and waits for its end.
-    pub async fn make(&mut self, change: Change) -> Result<()> {
+    pub(super) async fn make(&mut self, change: Change) -> Result<()> {
         self.done += 1;
         match change {
             Change::Update if self.done.is_multiple_of(STREAMS_EVERY) => {

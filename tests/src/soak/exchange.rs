@@ -49,7 +49,7 @@ pub enum Way {
 }
 
 /// The callers of one Service.
-pub struct Callers {
+pub(super) struct Callers {
     endpoints: Arc<Mutex<Vec<Endpoint>>>,
     turn: AtomicUsize,
     kept: Mutex<VecDeque<(Endpoint, http1::SendRequest<Outgoing>)>>,
@@ -59,7 +59,7 @@ pub struct Callers {
 
 impl Callers {
     /// Callers that know these endpoints, which somebody keeps up to date.
-    pub fn of(endpoints: Arc<Mutex<Vec<Endpoint>>>) -> Self {
+    pub(super) fn of(endpoints: Arc<Mutex<Vec<Endpoint>>>) -> Self {
         Self {
             endpoints,
             turn: AtomicUsize::new(0),
@@ -72,7 +72,7 @@ impl Callers {
     ///
     /// # Errors
     /// Whatever a caller would call a failure.
-    pub async fn ask(&self, way: Way) -> Result<String> {
+    pub(super) async fn ask(&self, way: Way) -> Result<String> {
         match way {
             Way::KeptAlive => self.kept_alive().await,
             Way::Fresh => {

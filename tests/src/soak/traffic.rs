@@ -18,31 +18,36 @@ const QUICK: Duration = Duration::from_secs(10);
 const SLOW: Duration = Duration::from_secs(30);
 
 /// Versions that may answer now.
-pub type Versions = Arc<Mutex<BTreeSet<String>>>;
+pub(super) type Versions = Arc<Mutex<BTreeSet<String>>>;
 
 /// One request and what became of it.
-pub struct Sample {
+pub(super) struct Sample {
     /// How it was made.
-    pub way: Way,
+    pub(super) way: Way,
     /// When it was due.
-    pub due: Instant,
+    pub(super) due: Instant,
     /// How long after that the whole answer was there.
-    pub took: Duration,
+    pub(super) took: Duration,
     /// Why it failed, if it did.
-    pub failure: Option<String>,
+    pub(super) failure: Option<String>,
     /// The version that answered although its last request had ended before, if one did.
-    pub wrong_version: Option<String>,
+    pub(super) wrong_version: Option<String>,
 }
 
 /// Requests of one kind, under way.
-pub struct Traffic {
+pub(super) struct Traffic {
     stop: watch::Sender<bool>,
     task: JoinHandle<Vec<Sample>>,
 }
 
 impl Traffic {
     /// Sends `per_second` requests in one way. Answers of quick ones must be `versions`.
-    pub fn start(callers: &Arc<Callers>, way: Way, per_second: u32, versions: &Versions) -> Self {
+    pub(super) fn start(
+        callers: &Arc<Callers>,
+        way: Way,
+        per_second: u32,
+        versions: &Versions,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (callers, versions) = (Arc::clone(callers), Arc::clone(versions));
         let task = tokio::spawn(send(callers, way, per_second, versions, stopped));
@@ -50,7 +55,7 @@ impl Traffic {
     }
 
     /// Sends no more, and waits for the answers that are under way.
-    pub async fn stop(self) -> Result<Vec<Sample>> {
+    pub(super) async fn stop(self) -> Result<Vec<Sample>> {
         self.stop.send_replace(true);
         Ok(self.task.await?)
     }
