@@ -9,7 +9,7 @@
     reason = "a test says what it expects by panicking"
 )]
 
-use crds::handover::{Problem, SealedRevision, Values};
+use crds::handover::{Problem, SealedRevision, TallyReport, Values};
 use crds::placement::Phase;
 use crds::wasm_node::feature;
 use crds::{ComponentPlacement, Reason, WasmComponent, WasmNode};
@@ -54,6 +54,23 @@ fn hand_over_messages_of_a_later_operator_are_read() {
     let problem = json!({"reason": "OfTomorrow", "message": "no", "ofTomorrow": 1});
     let problem: Problem = serde_json::from_value(problem).unwrap();
     assert_eq!((problem.reason, problem.status()), (Reason::Unknown, 503));
+}
+
+#[test]
+fn counts_of_a_later_agent_are_read() {
+    let report = json!({
+        "components": [{
+            "component": {"namespace": "shop", "name": "orders", "uid": "u", "ofTomorrow": 1},
+            "revisions": [{
+                "revision": "wc-orders-1", "epoch": 7, "ofTomorrow": 1,
+                "tally": {"failures": {"OfTomorrow": 2}, "latency": {"1000": 5}, "ofTomorrow": 1},
+            }],
+        }],
+        "ofTomorrow": 1,
+    });
+    let report: TallyReport = serde_json::from_value(report).unwrap();
+    let tally = &report.components[0].revisions[0].tally;
+    assert_eq!((tally.requests(), tally.failed(), tally.errors), (5, 2, 0));
 }
 
 /// A later operator's revision may say less than it means to an agent that passes a

@@ -34,6 +34,7 @@ mod rotation;
 mod service;
 mod soak;
 mod survival;
+mod tallies;
 mod trust;
 mod update;
 mod values;

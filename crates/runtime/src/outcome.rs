@@ -161,6 +161,8 @@ impl Outcome {
         match self {
             Outcome::MemoryExceeded
             | Outcome::CpuExceeded
+            | Outcome::FuelExhausted
+            | Outcome::IoExceeded
             | Outcome::TimeoutExceeded
             | Outcome::Trapped
             | Outcome::GuestError
