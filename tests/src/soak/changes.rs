@@ -2,7 +2,7 @@
 //! what it shall, and nothing else is loaded any more. Called by `soak`.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -192,7 +192,7 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

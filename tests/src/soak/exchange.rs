@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -32,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PIECE: &[u8] = &[b'x'; 256];
 
 type Outgoing = UnsyncBoxBody<Bytes, Infallible>;
+type Kept = (Endpoint, http1::SendRequest<Outgoing>);
+type Shared = (Endpoint, http2::SendRequest<Outgoing>);
 
 /// How a request is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +54,8 @@ pub enum Way {
 pub(super) struct Callers {
     endpoints: Arc<Mutex<Vec<Endpoint>>>,
     turn: AtomicUsize,
-    kept: Mutex<VecDeque<(Endpoint, http1::SendRequest<Outgoing>)>>,
-    multiplexed:
-        [tokio::sync::Mutex<Option<(Endpoint, http2::SendRequest<Outgoing>)>>; MULTIPLEXED],
+    kept: Mutex<VecDeque<Kept>>,
+    multiplexed: [tokio::sync::Mutex<Option<Shared>>; MULTIPLEXED],
 }
 
 impl Callers {
@@ -190,9 +191,7 @@ impl Callers {
         chosen.context("no endpoint of the Service is ready")
     }
 
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<'_, VecDeque<(Endpoint, http1::SendRequest<Outgoing>)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
