@@ -131,8 +131,14 @@ pub const REQUEST_BODY_MAX: Bytes = Bytes::mib(256);
 pub const GRACE_PERIOD_MAX_SECONDS: u32 = 300;
 /// The longest a started revision has to stay healthy before it counts.
 pub const MIN_READY_MAX_SECONDS: u32 = 3_600;
-/// The longest that a rollout may stand still: a day, for whoever compiles on slow nodes.
+/// The longest that a rollout may take to get on.
 pub const PROGRESS_DEADLINE_MAX_SECONDS: u32 = 86_400;
+/// Steps of one canary; each is a write to every node.
+pub const CANARY_STEPS: u32 = 20;
+/// The shortest and the longest pause of a step. Longer ones end by hand.
+pub const CANARY_PAUSE_MIN: Span = Span::seconds(1);
+/// See [`CANARY_PAUSE_MIN`].
+pub const CANARY_PAUSE_MAX: Span = Span::minutes(24 * 60);
 /// Revisions kept for an undo.
 pub const REVISION_HISTORY_MAX: u32 = 100;
 /// The shortest and the longest that a component may take to become healthy.

@@ -30,7 +30,9 @@ pub use outbound::{Credentials, OutboundGrant, Protocol, Reach};
 pub use placement::{PlacementMode, PlacementSpec, SpreadConstraint, WhenUnsatisfiable};
 pub use process::Processes;
 pub use resources::{Instances, PerCall, PerReplica, Requests, Resources};
-pub use rollout::{Health, HttpGet, OnFailure, Pin, Rollout};
+pub use rollout::{
+    Canary, CanaryPause, CanaryStep, Health, HttpGet, OnFailure, Pin, Promote, Rollout,
+};
 pub use service::{ServiceSpec, ServiceType, TrafficDistribution};
 pub use status::{
     ActiveRevision, CapabilitiesStatus, PinnedRevision, ResolvedImage, RolloutFailure,

@@ -5,6 +5,8 @@
 //! the same word in `kubectl describe`, in a metric and in the manual. Knows
 //! nothing of how a reason comes about.
 
+mod blame;
+
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -321,14 +323,16 @@ pub enum Reason {
     // Rollout
     /// The new revision failed on a node; the old one goes on serving.
     RevisionFailed,
-    /// The new revision failed, and the one that served before was put back everywhere.
+    /// The new revision failed, and the one that served before is back.
     RolledBack,
-    /// Nodes made no progress with a revision for rollout.progressDeadlineSeconds.
+    /// The new revision has not reached another node within rollout.progressDeadlineSeconds.
     ProgressDeadlineExceeded,
-    /// rollout.pin names a revision that is not kept.
-    PinUnknown,
     /// Another revision is to take over, and rollout.paused says not yet.
     RolloutPaused,
+    /// rollout.pin names a revision that is not kept.
+    PinUnknown,
+    /// A step of the canary lasts until somebody goes on with it.
+    CanaryPaused,
     /// A ControllerRevision of this name was not written by the operator.
     RevisionForged,
     // Tolerance
@@ -494,8 +498,9 @@ impl Reason {
             | Self::RevisionFailed
             | Self::RolledBack
             | Self::ProgressDeadlineExceeded
-            | Self::PinUnknown
             | Self::RolloutPaused
+            | Self::CanaryPaused
+            | Self::PinUnknown
             | Self::GrantExceeded
             | Self::ManifestInvalid
             | Self::ManifestRequired

@@ -73,15 +73,16 @@ pub(crate) enum Command {
 pub(crate) enum Rollout {
     /// List the versions that are kept, with what each asks for.
     History(Component),
-    /// Follow a rollout until it is over. Exit code 0 when the version serves everywhere.
-    Status(Progress),
-    /// Run a version that is kept again, until the spec changes. Without --to-revision the one
-    /// before.
-    Undo(Undo),
     /// Give no further node another version than the one that serves.
     Pause(Pause),
-    /// Go on with a rollout that is paused.
+    /// Go on with a rollout that is paused, or with the next step of a canary.
     Resume(Pause),
+    /// Follow a rollout until it is over. Exit code 0 when the version serves everywhere.
+    Status(Progress),
+    /// Go back to a version that is kept, and stay there until the spec changes.
+    Undo(Undo),
+    /// Let what the spec asks for take over: ends an undo, or the steps of a canary.
+    Promote(Promote),
 }
 
 /// `kubectl lm rollout status`
@@ -101,9 +102,20 @@ pub(crate) struct Undo {
     /// Name of the WasmComponent.
     pub(crate) name: String,
 
-    /// The version, by the number or the name that `rollout history` shows.
+    /// The version to go back to, by the number or name that `rollout history` lists. Without
+    /// it: the one that serves while another takes over or has failed, else the one before.
     #[arg(long, value_name = "REVISION")]
     pub(crate) to_revision: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) force: Force,
+}
+
+/// `kubectl lm rollout promote`
+#[derive(Debug, Args)]
+pub(crate) struct Promote {
+    /// Name of the WasmComponent.
+    pub(crate) name: String,
 
     #[command(flatten)]
     pub(crate) force: Force,

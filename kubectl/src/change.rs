@@ -1,5 +1,5 @@
-//! One field of a component, changed as its owner would: what `approve`, `pause`, `resume` and
-//! `undo` write.
+//! One field of a component, changed as its owner would: what `approve` and the subcommands of
+//! `rollout` write.
 //!
 //! Whose the field is is asked before (`ownership`). The change holds for the very object that
 //! was read, and for no later one of its name.
@@ -18,7 +18,7 @@ use crate::sight::Cluster;
 pub(crate) struct Change {
     name: String,
     uid: Option<String>,
-    /// The version of the object that it holds for, if for no other.
+    /// The state that was read, where the change holds for no other.
     resource_version: Option<String>,
     member: &'static str,
     value: Value,
@@ -57,8 +57,9 @@ impl Change {
         }
     }
 
-    /// The same, for the object as it was read: not once anything of it has changed.
-    pub(crate) fn only_as_read(self, component: &WasmComponent) -> Change {
+    /// The same, for the component as it was read only: for a value that says which
+    /// generation it is about.
+    pub(crate) fn only_for(self, component: &WasmComponent) -> Change {
         Change {
             resource_version: component.resource_version(),
             ..self
@@ -81,14 +82,13 @@ impl Change {
             field_manager: Some(names::CLI_FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let mut metadata = json!({"uid": uid});
-        if let (Some(version), Some(metadata)) = (resource_version, metadata.as_object_mut()) {
-            metadata.insert("resourceVersion".to_owned(), json!(version));
-        }
-        let patch = json!({
-            "metadata": metadata,
+        let mut patch = json!({
+            "metadata": {"uid": uid},
             "spec": {"rollout": {*member: value}},
         });
+        if let (Some(version), Some(metadata)) = (resource_version, patch.get_mut("metadata")) {
+            *metadata = json!({"uid": uid, "resourceVersion": version});
+        }
         let doing = format!("change spec.rollout.{member} of {name}");
         let written = cluster
             .components()

@@ -7,6 +7,7 @@ mod approve;
 mod history;
 mod pause;
 mod progress;
+mod promote;
 mod status;
 mod undo;
 mod why;
@@ -43,15 +44,26 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Rollout(Rollout::History(of)) => {
             print(output, &history::page(&cluster.look(&of.name).await?))
         }
-        Command::Rollout(Rollout::Status(args)) => {
-            return progress::run(&cluster, output, &args).await;
-        }
-        Command::Rollout(Rollout::Undo(args)) => print(output, &undo::run(&cluster, &args).await?),
         Command::Rollout(Rollout::Pause(args)) => {
             print(output, &pause::run(&cluster, &args, true).await?)
         }
         Command::Rollout(Rollout::Resume(args)) => {
+            let component = cluster.component(&args.name).await?;
+            // A canary that waits does so without being paused.
+            if !component.spec.rollout.paused
+                && let Some(answer) = promote::step(&cluster, &component, args.force.force).await?
+            {
+                print(output, &answer)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             print(output, &pause::run(&cluster, &args, false).await?)
+        }
+        Command::Rollout(Rollout::Status(args)) => {
+            return progress::run(&cluster, output, &args).await;
+        }
+        Command::Rollout(Rollout::Undo(args)) => print(output, &undo::run(&cluster, &args).await?),
+        Command::Rollout(Rollout::Promote(args)) => {
+            print(output, &promote::run(&cluster, &args).await?)
         }
     }?;
     Ok(ExitCode::SUCCESS)

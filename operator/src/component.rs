@@ -10,6 +10,7 @@ pub mod admit;
 pub mod apply;
 mod key;
 pub mod observe;
+mod pin;
 pub mod plan;
 pub mod report;
 pub mod resolve;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 pub use admit::{Admission, Decision, admit};
 pub use apply::Applied;
 pub use key::Key;
+pub use pin::{Pinned, pinned};
 pub use plan::{Changes, Plan, plan, plan_unusable};
 pub use resolve::{ResolveError, Resolved};
 pub use revision::revision;
@@ -55,7 +57,7 @@ use crate::seal::SealKey;
 use crate::trust::TrustBook;
 use crate::values::References;
 use crate::writer::{WriteError, Writer};
-use observe::{Standstill, Steadiness};
+use observe::Steadiness;
 
 /// Pause after a step failed for a reason of the API server's.
 const RETRY: Duration = Duration::from_secs(2);
@@ -116,7 +118,6 @@ enum Error {
 /// What the leader remembers between two looks.
 struct Memory {
     steadiness: Steadiness,
-    standstill: Standstill,
     /// When the EndpointSlices of each component were last written.
     slices: BTreeMap<Key, Instant>,
     /// When a wave of each component was stopped last, by uid.
@@ -141,7 +142,6 @@ pub async fn run(mut context: Context, shutdown: CancellationToken) {
         );
         let mut memory = Memory {
             steadiness: Steadiness::default(),
-            standstill: Standstill::default(),
             slices: BTreeMap::new(),
             stops: BTreeMap::new(),
             events: Events::new(&context.client, &context.identity),
@@ -275,9 +275,6 @@ async fn reconcile(
         existing: existing.map(|policy| Box::new((*policy).clone())),
     });
     let now = Instant::now();
-    let uid = observed.component.uid().unwrap_or_default();
-    let placements = observed.placements.iter().map(|placed| &placed.object);
-    observed.standstill = memory.standstill.observe(&uid, placements, now);
     observed.since_slices = memory
         .slices
         .get(key)
@@ -290,7 +287,9 @@ async fn reconcile(
                 resolution,
                 reviews,
                 again: next_look,
-            } = context.resolver.look(request.running(running(&observed)));
+            } = context
+                .resolver
+                .look(request.running(running(&observed, validated)));
             (observed.resolution, observed.reviews) = (resolution, reviews);
             let stopped = memory.stops.get(&validated.uid);
             observed.since_stop = stopped.map(Instant::elapsed);
@@ -312,6 +311,7 @@ async fn reconcile(
     ]);
     if plan.stopped > 0 {
         // Before it is carried out: a wave that failed half-way was a wave.
+        let uid = observed.component.uid().unwrap_or_default();
         memory.stops.insert(uid, Instant::now());
         let placements = plan.stopped;
         tracing::warn!(component = %key, placements, "stopped by a trust policy with whenRunning: Stop");
@@ -372,9 +372,9 @@ async fn report(
     Ok(())
 }
 
-/// The images that placements hold, from revisions whose seal holds; and that of the
-/// current revision, which they would be given again though a policy has stopped it.
-fn running(observed: &observe::Observed) -> Vec<(ImageReference, Digest)> {
+/// The images that placements hold, from revisions whose seal holds; that of the current
+/// revision, which they would be given again though a policy has stopped it; and what is pinned.
+fn running(observed: &observe::Observed, validated: &Validated) -> Vec<(ImageReference, Digest)> {
     let status = observed.component.status.as_ref();
     let current = status.and_then(|status| status.current.as_ref());
     let held: BTreeSet<&str> = observed
@@ -383,6 +383,7 @@ fn running(observed: &observe::Observed) -> Vec<(ImageReference, Digest)> {
         .flat_map(|placed| &placed.object.spec.revisions)
         .map(|revision| revision.name.as_str())
         .chain(current.map(|current| current.revision.as_str()))
+        .chain(pinned(observed, validated).name())
         .collect();
     let revisions = observed.revisions.iter();
     revisions
@@ -462,7 +463,6 @@ async fn forget(context: &mut Context, memory: &mut Memory) {
     memory.steadiness.retain(|uid| placements.contains(uid));
     memory.events.retain(|key| keys.contains(key));
     memory.slices.retain(|key, _| keys.contains(key));
-    memory.standstill.retain(|uid| uids.contains(uid));
     memory.stops.retain(|uid, _| uids.contains(uid));
     if let Err(error) = context
         .ports

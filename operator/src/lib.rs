@@ -12,7 +12,7 @@
 //! the Events of what guests were denied ([`denials`]) and the admin endpoints ([`admin`]). What
 //! agents count while a revision takes over is in [`tallies`].
 //! Pure and shared with `lighterman run`: [`component::validate`], [`component::admit`],
-//! [`component::revision`], [`component::plan`], [`placement`] and [`port`].
+//! [`component::revision`], [`component::plan`], [`rollout`], [`placement`] and [`port`].
 
 pub mod account;
 pub mod admin;
@@ -44,6 +44,7 @@ pub mod queue;
 pub mod reader;
 pub mod registries;
 pub mod resolver;
+pub mod rollout;
 pub mod seal;
 pub mod service;
 pub mod tallies;

@@ -171,9 +171,9 @@ impl Case {
                 ..Usage::default()
             },
             since_stop: None,
+            since_progress: None,
             values: Ok(()),
             nodes: BTreeMap::from([("n1".to_owned(), node())]),
-            standstill: std::time::Duration::ZERO,
             placements: Vec::new(),
             revisions: revisions.collect(),
             next_revision: 2,

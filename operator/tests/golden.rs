@@ -30,6 +30,9 @@ use serde_json::{Value, json};
 use given::Given;
 use world::observed;
 
+/// When the statuses are written.
+const NOW: i64 = 1_800_000_000;
+
 macro_rules! golden {
     ($($case:ident),* $(,)?) => {
         const CASES: &[&str] = &[$(stringify!($case)),*];
@@ -46,19 +49,28 @@ golden! {
     a_component_scaled_to_zero_gives_everything_up,
     an_image_that_moves_mid_wave_takes_over_node_by_node,
     a_wave_waits_for_min_ready_seconds,
-    a_node_that_was_long_enough_on_the_new_revision_drops_the_old_one,
-    a_revision_that_fails_on_one_node_goes_no_further,
-    a_revision_that_fails_is_taken_back_everywhere,
-    a_revision_that_failed_is_not_tried_again,
-    a_spec_that_has_changed_is_tried_although_the_image_failed_before,
-    a_node_that_comes_after_a_rollback_gets_what_served_before,
-    a_failure_that_may_pass_only_stops_the_waves,
-    a_rollout_that_stands_still_too_long_is_taken_back,
-    a_first_revision_that_stands_still_has_nothing_to_go_back_to,
-    a_pinned_revision_runs_in_place_of_the_image,
-    a_pin_is_void_when_the_rest_of_the_spec_has_changed,
-    a_pin_holds_when_only_the_replicas_have_changed,
-    a_pin_of_a_revision_that_is_not_kept_is_named,
+    a_node_that_was_long_enough_on_the_new_revision_lets_the_next_one_follow,
+    a_revision_that_fails_on_a_node_has_failed_for_all,
+    what_has_failed_is_put_back_on_every_node,
+    a_failed_revision_is_undone_even_while_paused,
+    with_on_failure_pause_each_node_keeps_what_it_has,
+    a_failed_revision_is_not_tried_again,
+    a_failed_revision_is_tried_again_for_another_spec,
+    a_failed_revision_stays_undone_while_the_registry_is_away,
+    a_revision_that_reaches_no_further_node_in_time_is_undone,
+    a_first_revision_that_fails_has_nothing_to_go_back_to,
+    a_first_revision_whose_time_is_over_says_so,
+    an_undo_goes_back_to_a_kept_revision_without_a_registry,
+    an_undo_holds_while_somebody_scales,
+    an_undo_is_void_once_the_rest_of_the_spec_changes,
+    an_undo_to_a_revision_that_is_not_kept_is_said,
+    a_canary_begins_with_its_first_share_in_waves,
+    a_step_of_a_canary_lasts_as_long_as_it_says,
+    a_canary_goes_to_its_next_share_on_all_nodes_at_once,
+    a_canary_without_an_end_waits_for_somebody,
+    a_canary_that_is_promoted_takes_over,
+    a_canary_that_has_failed_is_taken_back_on_all_nodes,
+    the_old_revision_is_dropped_once_the_new_one_serves_everywhere,
     an_unsigned_image_is_refused_as_unsigned,
     a_registry_that_is_down_leaves_what_runs_and_still_scales,
     a_service_of_somebody_else_is_never_adopted,
@@ -141,7 +153,7 @@ fn check(case: &str) {
     };
     let objects = objects(&planned);
     let applied = Applied::new(planned, None);
-    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let now = Timestamp::from_second(NOW).unwrap();
     let status = report::status(&observed, &problems, &applied, now);
 
     compare(&folder.join("objects.yaml"), &objects);

@@ -5,6 +5,7 @@
 mod admission;
 mod answers;
 mod approve;
+mod canary;
 mod capabilities;
 mod charts;
 mod columns;
@@ -36,6 +37,7 @@ mod soak;
 mod survival;
 mod tallies;
 mod trust;
+mod undo;
 mod update;
 mod values;
 mod worker;

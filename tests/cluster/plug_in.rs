@@ -82,47 +82,6 @@ fn a_paused_rollout_waits_until_it_is_resumed_and_what_served_goes_on() -> Resul
     })
 }
 
-#[test]
-fn what_is_undone_stays_so_until_the_spec_changes() -> Result<()> {
-    shared("plug-in-undo", async |tenant| {
-        let first = tenant.publish("orders", "1.0.0", "1.0.0").await?;
-        let second = tenant.publish("orders", "2.0.0", "2.0.0").await?;
-        let third = tenant.publish("orders", "3.0.0", "3.0.0").await?;
-        let spec = |image: &str| json!({ "image": image, "replicas": 2, "placement": { "mode": "Spread" } });
-        tenant.component("orders", spec(&first.tag)).await?;
-        tenant.answers("orders", 2, "1.0.0").await?;
-        tenant.component("orders", spec(&second.tag)).await?;
-        tenant.answers("orders", 2, "2.0.0").await?;
-        tenant.ready("orders").await?;
-
-        let undone = lm(tenant, &["rollout", "undo", "orders"])?;
-        ensure!(undone.status.success(), "{}", said(&undone));
-        tenant.answers("orders", 2, "1.0.0").await?;
-        let followed = lm(tenant, &["rollout", "status", "orders"])?;
-        ensure!(followed.status.success(), "{}", said(&followed));
-        // An autoscaler changes the generation, and not what is meant.
-        tenant
-            .kubectl(&["scale", "wc/orders", "--replicas=3"])
-            .await?;
-        tenant.answers("orders", 3, "1.0.0").await?;
-
-        let image = json!({ "spec": { "image": third.tag } }).to_string();
-        let patch = ["patch", "wc/orders", "--type=merge", "-p", &image];
-        tenant.kubectl(&patch).await?;
-        tenant.answers("orders", 3, "3.0.0").await?;
-        let unknown = lm(
-            tenant,
-            &["rollout", "undo", "orders", "--to-revision", "99"],
-        )?;
-        ensure!(
-            !unknown.status.success() && said(&unknown).contains("no version 99"),
-            "{}",
-            said(&unknown)
-        );
-        Ok(())
-    })
-}
-
 /// The program as kubectl would start it.
 fn lm(tenant: &Tenant, arguments: &[&str]) -> Result<Output> {
     let program = tools::ours("kubectl-lm", "kubectl-lighterman")?;
@@ -133,6 +92,13 @@ fn lm(tenant: &Tenant, arguments: &[&str]) -> Result<Output> {
         .arg("--kubeconfig")
         .arg(tenant.suite.cluster.kubeconfig());
     command.output().context("start kubectl-lm")
+}
+
+/// The same, which has to succeed.
+pub(crate) fn done(tenant: &Tenant, arguments: &[&str]) -> Result<()> {
+    let output = lm(tenant, arguments)?;
+    ensure!(output.status.success(), "{arguments:?}: {}", said(&output));
+    Ok(())
 }
 
 fn said(output: &Output) -> String {

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use artifact::trust::{Scope, Trust};
 use artifact::{Digest, ImageReference};
@@ -198,10 +197,10 @@ fn observed(
         policies: Policies::covering(policies, Some(labels)),
         usage: around.usage,
         since_stop: None,
+        since_progress: None,
         values: Ok(()),
         nodes: Nodes::default(),
         placements: Vec::new(),
-        standstill: Duration::ZERO,
         revisions: around.earlier.map(known).into_iter().collect(),
         next_revision: 1,
         service: Standing::Absent,

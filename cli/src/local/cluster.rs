@@ -196,8 +196,8 @@ impl Cluster {
             Ok(judged) => judged,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Some(why) = waits(slot, &named, &judged) {
-            return Ok(Err(why));
+        if let Some(waits) = pinned(&named).or_else(|| paused(slot, &named, &judged)) {
+            return Ok(Err(waits));
         }
         self.admit(slot, wanted, named, judged, documents)?;
         Ok(Ok(()))
@@ -418,18 +418,21 @@ fn key(wanted: &Wanted) -> Key {
     )
 }
 
+/// Nothing is kept here that could be gone back to.
+fn pinned(named: &Named) -> Option<Refused> {
+    let pin = named.validated.rollout.pin.as_ref()?;
+    Some(Refused {
+        reason: Reason::PinUnknown,
+        verdict: true,
+        message: format!(
+            "spec.rollout.pin names revision {}, and no revisions are kept here: remove it, or set spec.image to what it was",
+            pin.revision
+        ),
+    })
+}
+
 /// Why what was judged waits though nothing is against it.
-fn waits(slot: &Slot, named: &Named, judged: &Judged) -> Option<Refused> {
-    if let Some(pin) = &named.validated.rollout.pin {
-        return Some(Refused {
-            reason: Reason::PinUnknown,
-            message: format!(
-                "spec.rollout.pin names revision {} of a cluster's history, and there is none here; take it out to run the image",
-                pin.revision
-            ),
-            verdict: true,
-        });
-    }
+fn paused(slot: &Slot, named: &Named, judged: &Judged) -> Option<Refused> {
     let revision = judged.document.revision_name();
     let serves = slot.admitted.as_ref().map(|admitted| &admitted.revision);
     let waits = named.validated.rollout.paused && serves != Some(&revision);

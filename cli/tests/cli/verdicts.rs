@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use artifact::component::Facts;
 use artifact::{Digest, manifest_section};
@@ -101,9 +100,9 @@ impl Case {
             policies: self.covering(),
             usage: Usage::default(),
             since_stop: None,
+            since_progress: None,
             values: Ok(()),
             nodes: Nodes::default(),
-            standstill: Duration::ZERO,
             placements: Vec::new(),
             revisions: Vec::new(),
             next_revision: 1,

@@ -11,8 +11,6 @@ use crate::{bound, schema};
 /// How a new revision takes over.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.progressDeadlineSeconds > self.minReadySeconds")
-    .message("progressDeadlineSeconds must be more than minReadySeconds; raise it, or lower minReadySeconds"))]
 pub struct Rollout {
     /// Nodes that are prepared and switched at once: a number, or a percentage rounded up.
     #[serde(default = "default_max_parallel")]
@@ -26,25 +24,32 @@ pub struct Rollout {
     #[serde(default = "default_termination_grace_period_seconds")]
     #[schemars(range(min = 0, max = bound::GRACE_PERIOD_MAX_SECONDS))]
     pub termination_grace_period_seconds: u32,
-    /// How long nodes that are given a revision may make no progress with it before it counts
-    /// as failed, in seconds. More than minReadySeconds.
-    #[serde(default = "default_progress_deadline_seconds")]
-    #[schemars(range(min = 1, max = bound::PROGRESS_DEADLINE_MAX_SECONDS))]
-    pub progress_deadline_seconds: u32,
-    /// What becomes of a revision that fails while another one could serve.
-    #[serde(default, skip_serializing_if = "schema::is_default")]
-    pub on_failure: OnFailure,
-    /// A kept revision that is to run in place of what the rest of the spec describes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pin: Option<Pin>,
     /// Old revisions that are kept.
     #[serde(default = "default_revision_history_limit")]
     #[schemars(range(min = 0, max = bound::REVISION_HISTORY_MAX))]
     pub revision_history_limit: u32,
+    /// What happens with a revision that fails on a node, or does not get on.
+    #[serde(default, skip_serializing_if = "schema::is_default")]
+    pub on_failure: OnFailure,
+    /// How long a new revision may take to reach one more node before it counts as failed, in
+    /// seconds; what minReadySeconds asks for comes on top.
+    #[serde(default = "default_progress_deadline_seconds")]
+    #[schemars(range(min = 1, max = bound::PROGRESS_DEADLINE_MAX_SECONDS))]
+    pub progress_deadline_seconds: u32,
+    /// Shares of the requests that a new revision is given before it is given all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
     /// Whether no further node is given another revision than the one that serves. What a
     /// node has begun it finishes, and replicas are added and moved as ever.
     #[serde(default, skip_serializing_if = "schema::is_default")]
     pub paused: bool,
+    /// A revision that is kept, to run in place of what the spec asks for: an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
+    /// Steps of the canary that are passed without waiting: what `kubectl lm rollout resume` and
+    /// `promote` write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promote: Option<Promote>,
     /// The request that is approved although it asks for more than the last one: the hash
     /// that the condition Admitted names. Only who holds the verb `approve` may change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,34 +58,80 @@ pub struct Rollout {
     pub approve: Option<String>,
 }
 
-/// What becomes of a revision that fails.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display,
-)]
-pub enum OnFailure {
-    /// The one that served before is put back on every node, and the failed one is not tried
-    /// again before the image or the spec changes.
-    #[default]
-    Rollback,
-    /// No further node is given it. Nodes that serve it go on.
-    Pause,
-    /// A way of a later version. Counts as Pause.
-    #[serde(other)]
-    #[schemars(skip)]
-    Unknown,
+/// Shares of the requests that a new revision is given on every node before it is given all.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.steps.map(step, step.weight).isSorted() && self.steps.all(step, self.steps.exists_one(other, other.weight == step.weight))")
+    .message("each step must give more than the one before; write the weights in rising order"))]
+pub struct Canary {
+    /// The shares, one after the other.
+    #[schemars(length(min = 1, max = bound::CANARY_STEPS))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub steps: Vec<CanaryStep>,
 }
 
-/// A kept revision that is to run.
+/// A share of the requests, and how long it stays so.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryStep {
+    /// The share on every node, in percent.
+    #[schemars(range(min = 1, max = 99))]
+    pub weight: u32,
+    /// How long all nodes give it this share before the next step; absent: no longer than it
+    /// takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<CanaryPause>,
+}
+
+/// How long a step of a canary lasts.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryPause {
+    /// So long, at most 24h; absent: until `kubectl lm rollout resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    #[x_kube(validation = schema::duration_between(bound::CANARY_PAUSE_MIN, bound::CANARY_PAUSE_MAX))]
+    pub duration: Option<Span>,
+}
+
+/// Steps of a canary that are passed without waiting.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promote {
+    /// Name of the revision: what holds for it holds for no other.
+    #[schemars(length(min = 1, max = bound::NAME))]
+    pub revision: String,
+    /// How many steps; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = bound::CANARY_STEPS))]
+    pub step: Option<i32>,
+}
+
+/// A revision that is kept, to run in place of what the spec asks for. It needs no registry.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pin {
     /// Name of the revision, as `kubectl lm rollout history` lists it.
     #[schemars(length(min = 1, max = bound::NAME))]
+    #[x_kube(validation = schema::matches("^wc-[a-z0-9-]+$", "must be the name of a revision; write one that kubectl lm rollout history lists, such as wc-orders-0123456789"))]
     pub revision: String,
-    /// The generation of the component that this pin is part of. As soon as the rest of the
-    /// spec changes the pin is void; replicas and the other fields of rollout may change.
+    /// The generation of the component that the pin is written in. Whoever changes more of the
+    /// spec afterwards than replicas, rollout.paused, promote and approve makes it void.
     #[schemars(range(min = 1))]
     pub for_generation: i64,
+}
+
+/// What happens with a revision that fails on a node, or does not get on. Neither touches the
+/// spec, and neither stops what serves.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display,
+)]
+pub enum OnFailure {
+    /// The revision that served before is put back on every node.
+    #[default]
+    Rollback,
+    /// No further node is given it, and each node keeps what it has.
+    Pause,
+    /// A choice of a later version.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// How a new revision shows that it is healthy.
@@ -137,11 +188,13 @@ impl Default for Rollout {
             max_parallel: default_max_parallel(),
             min_ready_seconds: 0,
             termination_grace_period_seconds: default_termination_grace_period_seconds(),
-            progress_deadline_seconds: default_progress_deadline_seconds(),
-            on_failure: OnFailure::default(),
-            pin: None,
             revision_history_limit: default_revision_history_limit(),
+            on_failure: OnFailure::Rollback,
+            progress_deadline_seconds: default_progress_deadline_seconds(),
+            canary: None,
             paused: false,
+            pin: None,
+            promote: None,
             approve: None,
         }
     }
@@ -155,10 +208,10 @@ fn default_termination_grace_period_seconds() -> u32 {
     30
 }
 
-fn default_progress_deadline_seconds() -> u32 {
-    600
-}
-
 fn default_revision_history_limit() -> u32 {
     10
+}
+
+fn default_progress_deadline_seconds() -> u32 {
+    600
 }

@@ -137,7 +137,7 @@ pub struct ActiveRevision {
 }
 
 /// The revision that is taking over.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdatingRevision {
     /// Name of the ControllerRevision.
@@ -163,6 +163,20 @@ pub struct UpdatingRevision {
     /// Nodes that are to serve it.
     #[serde(default)]
     pub nodes: i32,
+    /// The most nodes that it has reached in this step, so far.
+    #[serde(default)]
+    pub reached_nodes: i32,
+    /// Steps of its canary that it has passed; absent once it is given all requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<i32>,
+    /// Its share of the requests in percent, in a step of its canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<i32>,
+    /// Since when it has not reached another node; absent while it is not its fault, because
+    /// the rollout is paused or something else has to change first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub since: Option<Time>,
 }
 
 /// How a rollout failed, so that it is not tried again and people can read why.
@@ -172,7 +186,8 @@ pub struct RolloutFailure {
     /// The revision that failed.
     #[schemars(length(max = bound::NAME))]
     pub revision: String,
-    /// Hash of the spec that it was made from, without replicas and rollout.
+    /// Hash of the spec that it failed for: of all but replicas and paused, promote and approve of
+    /// rollout, which do not make it worth another attempt.
     #[schemars(length(max = bound::SPEC_HASH))]
     pub spec_hash: String,
     /// Why, as one word of a closed list.
@@ -189,7 +204,7 @@ pub struct PinnedRevision {
     /// The revision that runs in place of what the spec describes.
     #[schemars(length(max = bound::NAME))]
     pub revision: String,
-    /// Hash of the spec that it holds for, without replicas and rollout.
+    /// Hash of the spec that it holds for, as that of a failure.
     #[schemars(length(max = bound::SPEC_HASH))]
     pub spec_hash: String,
 }

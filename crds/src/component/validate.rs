@@ -11,6 +11,7 @@ pub(crate) mod outbound;
 mod peers;
 mod placement;
 pub(crate) mod process;
+mod rollout;
 mod volumes;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -264,36 +265,14 @@ fn rollout(problems: &mut Problems, rollout: &Rollout) {
         min_ready_seconds,
         termination_grace_period_seconds,
         revision_history_limit,
-        progress_deadline_seconds,
         on_failure,
-        pin,
+        progress_deadline_seconds,
+        canary,
         paused: _,
+        pin,
+        promote,
         approve,
     } = rollout;
-    let least = min_ready_seconds.saturating_add(1);
-    problems.within(
-        "spec.rollout.progressDeadlineSeconds",
-        progress_deadline_seconds,
-        &least,
-        &bound::PROGRESS_DEADLINE_MAX_SECONDS,
-    );
-    if *on_failure == OnFailure::Unknown {
-        problems.add(
-            "spec.rollout.onFailure",
-            "is a way that this version does not know",
-            "write Rollback or Pause",
-        );
-    }
-    if let Some(pin) = pin {
-        problems.text("spec.rollout.pin.revision", &pin.revision, bound::NAME);
-        let any = i64::MAX;
-        problems.within(
-            "spec.rollout.pin.forGeneration",
-            &pin.for_generation,
-            &1,
-            &any,
-        );
-    }
     let fits = match max_parallel {
         IntOrString::Int(count) => (1..=bound::REPLICAS).contains(count),
         IntOrString::String(text) => text
@@ -318,6 +297,21 @@ fn rollout(problems: &mut Problems, rollout: &Rollout) {
         min_ready_seconds,
         &0,
         &bound::MIN_READY_MAX_SECONDS,
+    );
+    rollout::pin(problems, pin.as_ref());
+    rollout::canary(problems, canary.as_ref(), promote.as_ref());
+    if *on_failure == OnFailure::Unknown {
+        problems.add(
+            "spec.rollout.onFailure",
+            "is not a choice this version knows",
+            "write Rollback or Pause",
+        );
+    }
+    problems.within(
+        "spec.rollout.progressDeadlineSeconds",
+        progress_deadline_seconds,
+        &1,
+        &bound::PROGRESS_DEADLINE_MAX_SECONDS,
     );
     problems.within(
         "spec.rollout.terminationGracePeriodSeconds",

@@ -27,7 +27,7 @@ struct Revision {
     number: i64,
     name: String,
     digest: String,
-    /// What it is doing: `serves`, `follows`, or nothing.
+    /// What it is doing: `serves`, `follows`, `failed`, or nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +41,7 @@ pub(super) fn page(sight: &Sight) -> Page {
     let status = sight.component.status.clone().unwrap_or_default();
     let current = status.current.map(|of| of.revision);
     let updating = status.updating.map(|of| of.revision);
+    let failed = status.failed_digest;
     let revisions = sight.revisions.known().iter().map(|revision| {
         let name = revision.name_any();
         // A revision that a later version wrote may not be readable; its name still counts.
@@ -49,6 +50,8 @@ pub(super) fn page(sight: &Sight) -> Page {
             .as_ref()
             .and_then(|data| serde_json::from_value(data.0.clone()).ok());
         let created = revision.metadata.creation_timestamp.as_ref();
+        let is_failed = failed.is_some()
+            && document.as_ref().map(|document| &document.digest) == failed.as_ref();
         Revision {
             number: revision.revision,
             digest: document.as_ref().map_or_else(
@@ -57,6 +60,7 @@ pub(super) fn page(sight: &Sight) -> Page {
             ),
             role: match &name {
                 name if current.as_ref() == Some(name) => Some("serves"),
+                _ if is_failed => Some("failed"),
                 name if updating.as_ref() == Some(name) => Some("follows"),
                 _ => None,
             },

@@ -34,6 +34,15 @@ pub(super) struct Page {
     current: Option<ActiveRevision>,
     #[serde(skip_serializing_if = "Option::is_none")]
     updating: Option<UpdatingRevision>,
+    /// The revision that an undo holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned: Option<String>,
+    /// One that an undo held before the spec changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    void_pin: Option<String>,
+    /// The image that failed and is not tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_digest: Option<String>,
     steps: Vec<Step>,
     nodes: Vec<Node>,
     /// What could not be read, in the API server's words.
@@ -48,6 +57,7 @@ struct Step {
     reason: String,
 }
 
+/// What a node holds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Node {
@@ -73,6 +83,10 @@ pub(super) fn page(sight: &Sight) -> Page {
     let component = &sight.component;
     let status = component.status.clone().unwrap_or_default();
     let ready = condition::find(&status.conditions, ConditionType::Ready);
+    let is_current = status.observed_generation == component.metadata.generation;
+    let pin = component.spec.rollout.pin.as_ref();
+    let pin = pin.map(|pin| pin.revision.clone());
+    let pinned = status.pinned.map(|pinned| pinned.revision);
     Page {
         namespace: component.namespace().unwrap_or_default(),
         name: component.name_any(),
@@ -86,6 +100,9 @@ pub(super) fn page(sight: &Sight) -> Page {
         ready_replicas: status.ready_replicas,
         current: status.current,
         updating: status.updating,
+        void_pin: pin.filter(|pin| is_current && pinned.as_ref() != Some(pin)),
+        pinned,
+        failed_digest: status.failed_digest,
         steps: status
             .conditions
             .iter()
@@ -156,13 +173,32 @@ impl fmt::Display for Page {
                 prepared_nodes,
                 serving_nodes,
                 nodes,
+                reached_nodes: _,
+                step: _,
+                weight,
+                since: _,
             } = updating;
             let version = described(version.as_deref(), digest, signer.as_deref());
             write!(f, "\n  follows    {version}")?;
+            if let Some(weight) = weight {
+                write!(f, "\n             with {weight}% of the requests")?;
+            }
             write!(
                 f,
                 "\n             prepared on {prepared_nodes}, serves on {serving_nodes} of {nodes} nodes"
             )?;
+        }
+        if let Some(digest) = &self.failed_digest {
+            let digest = printable::line(digest);
+            write!(f, "\n  failed     {digest}, not tried again")?;
+        }
+        if let Some(pinned) = &self.pinned {
+            let pinned = printable::line(pinned);
+            write!(f, "\n  pinned     {pinned}, whatever the image is")?;
+        }
+        if let Some(pin) = &self.void_pin {
+            let pin = printable::line(pin);
+            write!(f, "\n  pin        {pin}: void, the spec is another by now")?;
         }
         if let Some(url) = &self.url {
             write!(f, "\n  url        {url}")?;
@@ -185,7 +221,7 @@ impl fmt::Display for Page {
             write!(f, "\n{table}\n")?;
         }
         if !self.nodes.is_empty() {
-            write!(f, "\n{}\n", self.places())?;
+            write!(f, "\n{}\n", places(&self.nodes))?;
         }
         for hidden in &self.hidden {
             write!(f, "\nnot shown: {}\n", printable::line(hidden))?;
@@ -200,28 +236,26 @@ impl fmt::Display for Page {
     }
 }
 
-impl Page {
-    /// A line for each revision on each node.
-    fn places(&self) -> Table<6> {
-        let mut table = Table::new(["NODE", "REPLICAS", "READY", "REVISION", "WEIGHT", "PHASE"]);
-        for node in &self.nodes {
-            for on_node in &node.revisions {
-                table.row([
-                    node.node.clone(),
-                    node.replicas.to_string(),
-                    if node.ready { "yes" } else { "no" }.to_owned(),
-                    on_node.revision.clone(),
-                    format!("{}%", on_node.weight),
-                    match (&on_node.phase, on_node.serves) {
-                        (_, true) => "Serving".to_owned(),
-                        (Some(phase), false) => phase.clone(),
-                        (None, false) => "-".to_owned(),
-                    },
-                ]);
-            }
+/// A line for each revision on each node.
+fn places(nodes: &[Node]) -> Table<6> {
+    let mut table = Table::new(["NODE", "REPLICAS", "READY", "REVISION", "WEIGHT", "PHASE"]);
+    for node in nodes {
+        for on_node in &node.revisions {
+            table.row([
+                node.node.clone(),
+                node.replicas.to_string(),
+                if node.ready { "yes" } else { "no" }.to_owned(),
+                on_node.revision.clone(),
+                format!("{}%", on_node.weight),
+                match (&on_node.phase, on_node.serves) {
+                    (_, true) => "Serving".to_owned(),
+                    (Some(phase), false) => phase.clone(),
+                    (None, false) => "-".to_owned(),
+                },
+            ]);
         }
-        table
     }
+    table
 }
 
 /// A version in words: what it calls itself, what it is, and who vouches for it.

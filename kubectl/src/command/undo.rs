@@ -1,12 +1,12 @@
-//! `kubectl lm rollout undo`: a version that is kept runs again, until the spec changes.
+//! `kubectl lm rollout undo`: back to a version that is kept. `promote` goes forward again.
 //!
-//! Writes one field, `spec.rollout.pin`. It says for which generation it was written, which is
-//! the one that this very write makes, so it holds for the object as it was read only.
+//! Writes one field, `spec.rollout.pin`. It holds for the spec as it is: whoever changes the
+//! image or what it is given afterwards has the last word. Needs no registry.
 
 use std::fmt;
 
 use crds::WasmComponent;
-use crds::component::Pin;
+use crds::component::WasmComponentStatus;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
 use serde::Serialize;
@@ -15,105 +15,113 @@ use serde_json::json;
 use crate::args::Undo;
 use crate::change::Change;
 use crate::failure::Failure;
-use crate::sight::{Cluster, Sight};
+use crate::sight::{Cluster, Seen};
 
-/// What runs from now on.
+/// What is pinned now.
 #[derive(Debug, Serialize)]
 pub(super) struct Answer {
     namespace: String,
     name: String,
-    /// The version that was asked for.
+    /// The revision that is pinned.
     revision: String,
-    number: i64,
-    /// The one that gives way.
-    instead_of: String,
+    /// Whether it was so before.
+    unchanged: bool,
 }
 
-/// Pins the version that served before, or the one that is named.
+/// Pins a version that is kept.
 pub(super) async fn run(cluster: &Cluster, args: &Undo) -> Result<Answer, Failure> {
     let sight = cluster.look(&args.name).await?;
-    let (answer, change) = decide(&sight, args.to_revision.as_deref(), args.force.force)?;
-    change.write(cluster).await?;
+    let (answer, change) = decide(&sight.component, &sight.revisions, args)?;
+    if let Some(change) = change {
+        change.write(cluster).await?;
+    }
     Ok(answer)
 }
 
 /// What to answer, and what to write; pure.
-fn decide(sight: &Sight, to: Option<&str>, force: bool) -> Result<(Answer, Change), Failure> {
-    let component = &sight.component;
+fn decide(
+    component: &WasmComponent,
+    revisions: &Seen<ControllerRevision>,
+    args: &Undo,
+) -> Result<(Answer, Option<Change>), Failure> {
     let (namespace, name) = (
         component.namespace().unwrap_or_default(),
         component.name_any(),
     );
-    if let Some(why) = sight.revisions.hidden() {
+    if let Some(hidden) = revisions.hidden() {
         return Err(Failure::new(
-            format!("cannot see the versions of {name}: {why}"),
-            "ask for the right to read controllerrevisions",
+            format!("the versions of {name} cannot be seen: {hidden}"),
+            "ask for the right to list controllerrevisions",
         ));
     }
-    let history = format!("kubectl lm rollout history {name} -n {namespace}");
-    let current = running(component);
-    let known = sight.revisions.known();
-    let chosen = match to {
-        Some(wanted) => known.iter().find(|one| is_called(one, wanted)),
-        None => previous(known, component),
+    // Whoever undoes wants the old version now; that would not happen, and look as if it had.
+    if component.spec.rollout.paused {
+        return Err(Failure::new(
+            format!("the rollout of {name} is paused, so no node would go back"),
+            format!("kubectl lm rollout resume {name} -n {namespace}"),
+        ));
+    }
+    let status = component.status.clone().unwrap_or_default();
+    let revision = match &args.to_revision {
+        Some(to) => named(revisions.known(), to),
+        None => earlier(&status, revisions.known()),
     };
-    let chosen = chosen.ok_or_else(|| match to {
-        Some(wanted) => Failure::new(format!("{name} has no version {wanted}"), &*history),
-        None => Failure::new(
-            format!("{name} has no version to go back to"),
-            format!("see which are kept: {history}"),
-        ),
+    let revision = revision.ok_or_else(|| {
+        let what = match &args.to_revision {
+            Some(to) => format!("{name} has no version {to} that is kept"),
+            None => format!("{name} has no earlier version that is kept"),
+        };
+        let mend = format!("kubectl lm rollout history {name} -n {namespace}");
+        Failure::new(what, mend)
     })?;
-    let revision = chosen.name_any();
-    if current.as_ref() == Some(&revision) {
-        return Err(Failure::new(
-            format!("{revision} is what {name} is to run already"),
-            format!("name another with --to-revision: {history}"),
-        ));
-    }
-    let generation = component.metadata.generation.unwrap_or_default();
-    let pin = Pin {
-        revision: revision.clone(),
-        for_generation: generation.saturating_add(1),
+    let pinned = status.pinned.as_ref();
+    let unchanged = pinned.is_some_and(|pinned| pinned.revision == revision);
+    let change = match unchanged {
+        true => None,
+        false => {
+            let generation = component.metadata.generation.unwrap_or_default();
+            // The generation that this very change makes.
+            let pin =
+                json!({ "revision": revision, "forGeneration": generation.saturating_add(1) });
+            let change = Change::of_rollout(component, "pin", pin, args.force.force)?;
+            Some(change.only_for(component))
+        }
     };
-    let change = Change::of_rollout(component, "pin", json!(pin), force)?.only_as_read(component);
     let answer = Answer {
         namespace,
         name,
         revision,
-        number: chosen.revision,
-        instead_of: current.unwrap_or_default(),
+        unchanged,
     };
     Ok((answer, change))
 }
 
-/// A version by its name, or its number.
-fn is_called(revision: &ControllerRevision, wanted: &str) -> bool {
-    revision.name_any() == wanted || revision.revision.to_string() == wanted
+/// The version of that number or name.
+fn named(revisions: &[ControllerRevision], to: &str) -> Option<String> {
+    let mut revisions = revisions.iter();
+    let found = revisions
+        .find(|revision| revision.revision.to_string() == to || revision.name_any() == to)?;
+    Some(found.name_any())
 }
 
-/// What the component is to run: what is taking over, else what serves.
-fn running(component: &WasmComponent) -> Option<String> {
-    let status = component.status.as_ref()?;
-    let updating = status.updating.as_ref().map(|of| of.revision.clone());
-    updating.or_else(|| status.current.as_ref().map(|of| of.revision.clone()))
-}
-
-/// The version before the one that runs: what served, while another takes over, else the
-/// latest that is older.
-fn previous<'a>(
-    known: &'a [ControllerRevision],
-    component: &WasmComponent,
-) -> Option<&'a ControllerRevision> {
-    let status = component.status.as_ref()?;
-    let current = status.current.as_ref()?;
-    let position = known
-        .iter()
-        .position(|one| one.name_any() == current.revision)?;
-    match status.updating {
-        Some(_) => known.get(position),
-        None => known.get(position.checked_sub(1)?),
+/// The version before: the one that serves while another takes over or has failed, and
+/// otherwise the latest that is older than it.
+fn earlier(status: &WasmComponentStatus, revisions: &[ControllerRevision]) -> Option<String> {
+    let current = status.current.as_ref()?.revision.clone();
+    let is_between = status.updating.is_some() || status.failed_digest.is_some();
+    let number = |name: &String| {
+        let mut revisions = revisions.iter();
+        let found = revisions.find(|revision| revision.name_any() == *name);
+        found.map(|revision| revision.revision)
+    };
+    let serves = number(&current)?;
+    if is_between {
+        return Some(current);
     }
+    let older = revisions.iter().filter(|of| of.revision < serves);
+    older
+        .max_by_key(|of| of.revision)
+        .map(ResourceExt::name_any)
 }
 
 impl fmt::Display for Answer {
@@ -122,12 +130,12 @@ impl fmt::Display for Answer {
             namespace,
             name,
             revision,
-            number,
-            instead_of,
+            unchanged,
         } = self;
+        let before = if *unchanged { " already" } else { "" };
         write!(
             f,
-            "{namespace}/{name}: version {number} ({revision}) runs again in place of {instead_of}, until the spec changes\nto follow it: kubectl lm rollout status {name} -n {namespace}"
+            "{namespace}/{name}: {revision} is to serve{before}, until the spec is another\nto see it: kubectl lm rollout status {name} -n {namespace}\nto go forward again: kubectl lm rollout promote {name} -n {namespace}"
         )
     }
 }
@@ -135,36 +143,53 @@ impl fmt::Display for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Force;
     use crate::sight::fixture::{self, UPDATING};
 
-    #[test]
-    fn in_the_middle_of_an_update_what_serves_is_gone_back_to() {
-        let sight = fixture::sight(UPDATING);
-        let status = sight.component.status.clone().unwrap();
-        let (answer, _) = decide(&sight, None, false).unwrap();
-        assert_eq!(answer.revision, status.current.unwrap().revision);
-        assert_eq!(answer.instead_of, status.updating.unwrap().revision);
-    }
-
-    #[test]
-    fn a_version_is_found_by_number_and_by_name_and_an_unknown_one_is_not() {
-        let sight = fixture::sight(UPDATING);
-        let first = &sight.revisions.known()[0];
-        for wanted in [first.name_any(), first.revision.to_string()] {
-            let (answer, _) = decide(&sight, Some(&wanted), false).unwrap();
-            assert_eq!(answer.revision, first.name_any());
+    fn undo(to: Option<&str>) -> Undo {
+        Undo {
+            name: "orders".to_owned(),
+            to_revision: to.map(str::to_owned),
+            force: Force { force: false },
         }
-        let failure = decide(&sight, Some("99"), false).unwrap_err();
-        assert!(failure.to_string().contains("no version 99"), "{failure}");
     }
 
     #[test]
-    fn with_one_version_there_is_nothing_to_go_back_to() {
+    fn a_version_that_is_taking_over_is_undone_to_the_one_that_serves() {
+        let sight = fixture::sight(UPDATING);
+        let (answer, change) = decide(&sight.component, &sight.revisions, &undo(None)).unwrap();
+        assert_eq!(answer.revision, "wc-orders-aaaaaaaaaa");
+        let text = format!("{change:?}");
+        assert!(text.contains(r#""forGeneration": Number(5)"#), "{text}");
+    }
+
+    #[test]
+    fn what_serves_is_undone_to_the_one_before_it() {
         let mut sight = fixture::sight(UPDATING);
-        sight.component.status.as_mut().unwrap().updating = None;
-        let failure = decide(&sight, None, false);
-        let current = sight.component.status.clone().unwrap().current.unwrap();
-        let is_first = sight.revisions.known()[0].name_any() == current.revision;
-        assert_eq!(failure.is_err(), is_first);
+        let status = sight.component.status.as_mut().unwrap();
+        status.current.as_mut().unwrap().revision = "wc-orders-bbbbbbbbbb".to_owned();
+        status.updating = None;
+        let (answer, _) = decide(&sight.component, &sight.revisions, &undo(None)).unwrap();
+        assert_eq!(answer.revision, "wc-orders-aaaaaaaaaa");
+    }
+
+    #[test]
+    fn a_version_is_found_by_its_number_and_by_its_name() {
+        let sight = fixture::sight(UPDATING);
+        for to in ["2", "wc-orders-bbbbbbbbbb"] {
+            let undo = undo(Some(to));
+            let (answer, _) = decide(&sight.component, &sight.revisions, &undo).unwrap();
+            assert_eq!(answer.revision, "wc-orders-bbbbbbbbbb");
+        }
+        let failure = decide(&sight.component, &sight.revisions, &undo(Some("7"))).unwrap_err();
+        assert!(failure.to_string().contains("no version 7"), "{failure}");
+    }
+
+    #[test]
+    fn a_paused_rollout_is_not_undone() {
+        let mut sight = fixture::sight(UPDATING);
+        sight.component.spec.rollout.paused = true;
+        let failure = decide(&sight.component, &sight.revisions, &undo(None)).unwrap_err();
+        assert!(failure.to_string().contains("resume"), "{failure}");
     }
 }

@@ -166,13 +166,14 @@ pub fn revision<'a>(
     // this node reads itself.
     let same = image.registry() == trust.image.registry()
         && image.repository() == trust.image.repository();
-    if !same {
+    let is_pinned = grant::is_pinned(&named, &trust.spec);
+    if !same && !is_pinned {
         return Err(Invalid::OtherRepository {
             component: trust.image.without_tag().to_string(),
             revision: image.without_tag().to_string(),
         });
     }
-    if let Some(part) = grant::excess(document, &trust.spec) {
+    if let Some(part) = grant::excess(document, &trust.spec).filter(|_| !is_pinned) {
         return Err(Invalid::GrantExceeded { part });
     }
     document

@@ -20,11 +20,11 @@ use crds::condition;
 use crds::revision::RevisionDocument;
 use crds::{Reason, bound};
 
-use super::Validated;
 use super::observe::{Blocked, Observed};
 use super::plan::remembered;
 use super::resolve;
 use super::revision::{KnownRevision, revision};
+use super::{Pinned, Validated, pinned};
 use crate::ceilings::{Policies, Policy};
 use crate::resolver::Resolution;
 
@@ -80,6 +80,14 @@ pub fn admit(observed: &Observed, validated: &Validated) -> Admission {
         .map(|known| known.name.clone())
         .into_iter()
         .collect();
+    let pinned = pinned(observed, validated);
+    if let Pinned::Gone(name) = pinned {
+        return Admission {
+            barred,
+            decision: Decision::Refused(gone(name)),
+            ..Admission::default()
+        };
+    }
     let Some((document, facts)) = wanted(observed, validated) else {
         return Admission {
             barred,
@@ -87,16 +95,18 @@ pub fn admit(observed: &Observed, validated: &Validated) -> Admission {
         };
     };
     let name = document.revision_name();
+    let limits = document.limits.clone();
     let case = Case {
         observed,
         digest: document.digest,
         requests: document.requests,
         grant: document.capabilities.grant(&document.volumes),
-        limits: &validated.limits,
+        limits: &limits,
     };
     let refusals = case.judge(&case.requests, &policies.ceilings());
     let blocked = facts
         .and_then(|facts| unfit(validated, facts, &case.requests))
+        .or_else(|| pinned.kept().and_then(|known| untrusted(observed, known)))
         .or_else(|| refused(&refusals))
         .or(full)
         .or_else(|| second.find_map(|policy| case.held_by(policy, validated)));
@@ -203,11 +213,14 @@ impl Case<'_> {
 }
 
 /// The revision that the spec asks for, with what its bytes say of themselves as far as
-/// they are here: that of the resolved image, or the sealed one of the last resolution.
+/// they are here: the pinned one, that of the resolved image, or the sealed one of the last resolution.
 fn wanted<'a>(
     observed: &'a Observed,
     validated: &Validated,
 ) -> Option<(RevisionDocument, Option<&'a Facts>)> {
+    if let Pinned::Kept(known) = pinned(observed, validated) {
+        return Some((known.document.clone(), None));
+    }
     match &observed.resolution {
         Resolution::Done(admitted) => {
             let document = revision(validated, &admitted.digest, &admitted.requests);
@@ -232,6 +245,27 @@ fn is_admitted(document: &RevisionDocument, policies: &Policies) -> bool {
     let grant = document.capabilities.grant(&document.volumes);
     let (requests, ceilings) = (&document.requests, policies.ceilings());
     judge(requests, &grant, &ceilings, &document.limits).is_empty()
+}
+
+/// That what is pinned is not kept.
+fn gone(name: &str) -> Blocked {
+    Blocked {
+        reason: Reason::PinUnknown,
+        message: format!(
+            "spec.rollout.pin.revision is {name}, which is not kept; write one that `kubectl lm rollout history` lists, or remove spec.rollout.pin"
+        ),
+    }
+}
+
+/// What the trust policies of today have against a revision that was sealed once.
+fn untrusted(observed: &Observed, known: &KnownRevision) -> Option<Blocked> {
+    let mut reviews = observed.reviews.iter();
+    let review = reviews.find(|review| review.digest.to_string() == known.document.digest)?;
+    let refusal = review.refusal.as_ref()?;
+    Some(Blocked {
+        reason: refusal.reason,
+        message: refusal.message.clone(),
+    })
 }
 
 fn unfit(validated: &Validated, facts: &Facts, requests: &[Request]) -> Option<Blocked> {

@@ -4,8 +4,6 @@
 //! What is gathered is plain data with no clock in it, so that `plan` is a
 //! function of this value alone and a test can write it down.
 
-mod standstill;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +12,12 @@ use capability::Bytes;
 use crds::{ComponentPlacement, Reason, WasmComponent};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::revision::{self, KnownRevision};
-use super::{Key, Validated, is_owned_by};
+use super::{Key, Pinned, Validated, is_owned_by, pinned};
 use crate::caches::Caches;
 use crate::ceilings::{Policies, Usage};
 use crate::network_policy;
@@ -28,9 +27,7 @@ use crate::reader::{ReadError, Reader};
 use crate::resolver::{Resolution, Review};
 use crate::seal::SealPublicKey;
 use crate::service::Standing;
-use crate::values::{self, ValuesError};
-
-pub use standstill::Standstill;
+use crate::values::{self, References, ValuesError};
 
 /// A component and everything around it.
 #[derive(Debug, Clone)]
@@ -47,14 +44,14 @@ pub struct Observed {
     pub usage: Usage,
     /// How long ago a wave of it was stopped last, by the operator's clock.
     pub since_stop: Option<Duration>,
+    /// How long ago the rollout last got on, by the operator's clock and its status.
+    pub since_progress: Option<Duration>,
     /// Whether all values it refers to are there.
     pub values: Result<(), Blocked>,
     /// The nodes, with what other components reserve on them.
     pub nodes: Nodes,
     /// Its placements, and how long each has served what it is to serve.
     pub placements: Vec<Placed>,
-    /// How long its nodes have made no progress, by the operator's clock.
-    pub standstill: Duration,
     /// Its revisions with a seal that holds, oldest first.
     pub revisions: Vec<KnownRevision>,
     /// The number for the next revision.
@@ -133,7 +130,7 @@ impl Steadiness {
 }
 
 /// Gathers what there is about `component`, except what only the leader has:
-/// resolution, ports and the times of its memory come from the driver.
+/// resolution and ports come from the driver.
 ///
 /// # Errors
 /// When the API server could not be asked whether a Service is in the way.
@@ -213,21 +210,17 @@ pub async fn observe(
         }
         Standing::Absent | Standing::Foreign => Vec::new(),
     };
-    let values = match validated {
-        Some(validated) => check_values(reader, validated).await?,
-        None => Ok(()),
-    };
-    Ok(Observed {
+    let mut observed = Observed {
+        since_progress: since_progress(&component, Timestamp::now()),
         component,
         resolution: Resolution::Pending,
         reviews: Vec::new(),
         policies: Policies::of(&key.namespace, caches),
         usage: Usage::of_others(&key, caches),
         since_stop: None,
-        values,
+        values: Ok(()),
         nodes: with_reservations(nodes, caches, &key),
         placements,
-        standstill: Duration::ZERO,
         revisions,
         next_revision,
         service,
@@ -235,17 +228,33 @@ pub async fn observe(
         network_policy: None,
         since_slices: None,
         ports: Ok(BTreeMap::new()),
-    })
+    };
+    if let Some(validated) = validated {
+        let references = match pinned(&observed, validated) {
+            Pinned::Kept(known) => References::from(&known.document),
+            Pinned::Nothing | Pinned::Gone(_) => validated.into(),
+        };
+        observed.values = check_values(reader, &key.namespace, references).await?;
+    }
+    Ok(observed)
+}
+
+/// Kept in the status and not in memory: a rollout must end, however often operators do.
+fn since_progress(component: &WasmComponent, now: Timestamp) -> Option<Duration> {
+    let updating = component.status.as_ref()?.updating.as_ref()?;
+    let since = updating.since.as_ref()?.0;
+    // A clock that was set back stops nothing.
+    Some(Duration::try_from(now.duration_since(since)).unwrap_or_default())
 }
 
 /// Whether every value is there now. The values themselves are dropped again:
 /// they only leave over the hand-over.
 async fn check_values(
     reader: &Reader,
-    validated: &Validated,
+    namespace: &str,
+    references: References<'_>,
 ) -> Result<Result<(), Blocked>, ReadError> {
-    let namespace = &validated.key.namespace;
-    match values::resolve(reader, namespace, validated.into()).await {
+    match values::resolve(reader, namespace, references).await {
         Ok(_) => Ok(Ok(())),
         Err(ValuesError::Read(error @ (ReadError::Timeout | ReadError::Api(_)))) => Err(error),
         Err(error) => Ok(Err(Blocked {

@@ -5,7 +5,6 @@
 //! until new code has shown that it serves: nodes are switched in waves, and a
 //! placement that has to go leaves only when the others carry the load.
 
-mod course;
 mod endpoints;
 mod outlook;
 mod planned;
@@ -26,7 +25,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 pub use endpoints::SLICE_PACE;
-pub use outlook::{Failure, Outlook, Pinned, Progress, Rollback, Target};
+pub use outlook::{Outlook, Progress, Target};
 pub(super) use target::remembered;
 
 use super::admit::Admission;
@@ -34,9 +33,8 @@ use super::observe::{Observed, Placed};
 use super::{Validated, owner};
 use crate::network_policy;
 use crate::service;
-use course::Course;
 use planned::Planned;
-use rollout::Waves;
+use rollout::Rollout;
 use stop::Stops;
 
 /// Changes to objects of one kind, each list in order of names.
@@ -131,10 +129,9 @@ impl Changes<ComponentPlacement> {
 
 /// Plans for a component whose spec makes sense, as far as `admission` lets it start.
 pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) -> Plan {
-    let pin = target::pin(observed, validated);
-    let (target, new_revision) = target::find(observed, validated, &admission, &pin);
+    let (asked, new_revision) = target::find(observed, validated, &admission);
     let stops = Stops::of(observed);
-    let target = target.filter(|target| !stops.names(&target.digest));
+    let asked = asked.filter(|asked| !stops.names(&asked.digest));
     let new_revision = new_revision.filter(|new| !stops.names(&new.document.digest));
     let planned = Planned::new(observed, validated);
     let present: BTreeMap<&str, &Placed> = observed
@@ -149,36 +146,31 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
     };
     // Values that are missing stop new revisions from going anywhere, not what runs;
     // and so does a refusal.
-    let refused = target.as_ref().is_some_and(|target| {
+    let is_refused = |target: &Target| {
         stop::is_refused(observed, &target.digest) || admission.barred.contains(&target.name)
-    });
-    let startable = target
-        .as_ref()
-        .filter(|_| observed.ports.is_ok() && !refused);
-    let stable = target::current(observed).filter(|stable| !stops.names(&stable.digest));
-    let course = startable.map(|target| {
-        Course::next(
-            observed,
-            validated,
-            target,
-            stable.as_ref(),
-            &planned.assigned,
-        )
-    });
-    let waves = match (startable, &course) {
-        (Some(target), Some(course)) => {
-            Waves::plan(observed, validated, target, course, &planned.assigned)
-        }
-        _ => Waves::default(),
     };
+    let may_run = observed.ports.is_ok() && !asked.as_ref().is_some_and(is_refused);
+    let Rollout {
+        turn,
+        target,
+        state,
+    } = Rollout::plan(
+        observed,
+        validated,
+        &stops,
+        asked.as_ref(),
+        may_run,
+        &planned.assigned,
+    );
+    let refused = target.as_ref().is_some_and(is_refused);
+    let held = |node: &String| turn.as_ref()?.held.get(node).cloned();
     // What takes the place of something that is stopped: nothing that waits itself.
-    let replacement = match &course {
-        Some(Course::Back { to, .. }) => Some(to),
-        _ => startable.filter(|_| !waves.paused),
-    };
-    let deadline =
-        startable.and_then(|target| Course::again(observed, validated, target, &planned.assigned));
+    let is_paused = turn.as_ref().is_none_or(|turn| turn.is_paused);
+    let replacement = target
+        .as_ref()
+        .filter(|_| observed.ports.is_ok() && !refused && !is_paused);
 
+    let may_begin = observed.ports.is_ok() && observed.values.is_ok() && !refused;
     let mut placements = Changes::default();
     for (node, replicas) in &planned.assigned {
         match present.get(node.as_str()) {
@@ -193,7 +185,7 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
                 if observed.ports.is_ok() {
                     wanted.spec.ports = placed_ports(&ports);
                 }
-                if let Some(revisions) = waves.revisions(node) {
+                if let Some(revisions) = held(node) {
                     wanted.spec.revisions = revisions;
                 }
                 if wanted.spec != placed.object.spec {
@@ -201,10 +193,9 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
                 }
             }
             None => {
-                let revisions = waves.revisions(node);
-                let revisions = revisions.map(|given| stops.remaining(&given, replacement));
+                let revisions = held(node).map(|given| stops.remaining(&given, replacement));
                 let revisions = revisions.unwrap_or_default();
-                if !revisions.is_empty() && observed.values.is_ok() {
+                if !revisions.is_empty() && may_begin {
                     placements
                         .create
                         .push(placement(validated, node, *replicas, &ports, revisions));
@@ -249,22 +240,19 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
             service::Standing::Absent => true,
             service::Standing::Foreign => false,
         });
-    let needed = [target.as_ref(), stable.as_ref()];
-    let expired_revisions = expired(observed, validated, needed, &placements);
+    let kept = [asked.as_ref(), target.as_ref()];
+    let expired_revisions = expired(observed, validated, kept, &placements);
     let again = [
-        waves.again,
+        turn.as_ref().and_then(|turn| turn.again),
         wave.again,
-        deadline,
         service_pending.then_some(Duration::ZERO),
         slices_again,
     ];
     let again = again.into_iter().flatten().min();
     let has_service = wanted_service.is_some();
     let mut outlook = Outlook::new(observed, validated, target, &planned, ports, has_service);
-    outlook.turn(course);
-    outlook.pin = pin;
     outlook.admission = admission;
-    outlook.paused = waves.paused;
+    outlook.take(asked, state, turn);
     if refused {
         outlook.hold(observed);
     }
@@ -363,13 +351,16 @@ fn placement(
     }
 }
 
-/// Revisions beyond the limit, oldest first, that are not needed and no placement names.
+/// Revisions beyond the limit, oldest first, that no placement names, and that are neither
+/// asked for nor to be gone back to.
 fn expired(
     observed: &Observed,
     validated: &Validated,
-    needed: [Option<&Target>; 2],
+    kept: [Option<&Target>; 2],
     placements: &Changes<ComponentPlacement>,
 ) -> Vec<String> {
+    let status = observed.component.status.as_ref();
+    let current = status.and_then(|status| status.current.as_ref());
     let present = observed.placements.iter().map(|placed| &placed.object);
     let used: BTreeSet<&str> = present
         .chain(&placements.update)
@@ -381,7 +372,8 @@ fn expired(
                 .iter()
                 .map(|revision| revision.name.as_str())
         })
-        .chain(needed.into_iter().flatten().map(|one| one.name.as_str()))
+        .chain(kept.into_iter().flatten().map(|kept| kept.name.as_str()))
+        .chain(current.map(|current| current.revision.as_str()))
         .collect();
     let idle: Vec<&str> = observed
         .revisions

@@ -7,8 +7,8 @@
 mod steps;
 
 use crds::component::{
-    ActiveRevision, Problem, ResolvedImage, RolloutFailure, TriggerStatus, UpdatingRevision,
-    WasmComponentStatus, WouldRefuse,
+    ActiveRevision, PinnedRevision, Problem, ResolvedImage, RolloutFailure, TriggerStatus,
+    UpdatingRevision, WasmComponentStatus, WouldRefuse,
 };
 use crds::condition;
 use crds::{WasmComponent, bound, names};
@@ -18,8 +18,9 @@ use kube::{Api, ResourceExt};
 
 use super::apply::Applied;
 use super::observe::Observed;
-use super::plan::{Outlook, Pinned};
+use super::plan::Outlook;
 use crate::resolver::Resolution;
+use crate::rollout::State;
 use crate::writer::{WriteError, Writer};
 
 /// The status that follows from an applied plan, at `now`. Conditions whose
@@ -39,7 +40,8 @@ pub fn status(
     );
     let int = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
 
-    let steps = steps::steps(observed, problems, applied, &before);
+    let (failed_digest, failure) = failed(observed, outlook, &before);
+    let steps = steps::steps(observed, problems, applied, &before, failure.as_ref());
     let mut conditions: Vec<Condition> = steps::summary(&steps, outlook)
         .iter()
         .chain(&steps)
@@ -56,8 +58,7 @@ pub fn status(
         .collect();
     condition::keep_times(&before.conditions, &mut conditions);
 
-    let (current, updating) = revisions(outlook, &before);
-    let (failed_digest, failure) = failure(outlook, &before);
+    let (current, updating) = revisions(outlook, &before, now);
     WasmComponentStatus {
         observed_generation: generation,
         resolved: resolved(observed, &before, now),
@@ -71,9 +72,12 @@ pub fn status(
         updating,
         failed_digest,
         failure,
-        pinned: match &outlook.pin {
-            Pinned::No => None,
-            Pinned::Holds(pinned) | Pinned::Unknown(pinned) => Some(pinned.clone()),
+        pinned: match &outlook.spec_hash {
+            Some(spec_hash) => outlook.pinned.clone().map(|revision| PinnedRevision {
+                revision,
+                spec_hash: spec_hash.clone(),
+            }),
+            None => before.pinned,
         },
         triggers: outlook
             .ports
@@ -207,19 +211,34 @@ fn url(observed: &Observed, name: &str, namespace: &str) -> String {
     }
 }
 
-/// The digest that failed, and how. What is not judged now stays as it was said.
-fn failure(
+/// The image that is not tried again, and why.
+fn failed(
+    observed: &Observed,
     outlook: &Outlook,
     before: &WasmComponentStatus,
 ) -> (Option<String>, Option<RolloutFailure>) {
-    if let Some(rollback) = &outlook.rollback {
-        let failure = rollback.failure.clone();
-        return (Some(rollback.digest.clone()), Some(failure));
+    let remembered = || (before.failed_digest.clone(), before.failure.clone());
+    // A spec that cannot be used asks for nothing yet.
+    let Some(spec_hash) = &outlook.spec_hash else {
+        return remembered();
+    };
+    if let (Some(cause), Some(asked)) = (&outlook.cause, &outlook.asked) {
+        let failure = RolloutFailure {
+            revision: asked.name.clone(),
+            spec_hash: spec_hash.clone(),
+            reason: cause.reason(),
+            message: condition::bounded(cause.to_string(), bound::FINDING),
+        };
+        return (Some(asked.digest.clone()), Some(failure));
     }
-    let is_judged = outlook.target.is_some() && !outlook.is_held;
-    match is_judged {
-        true => (None, None),
-        false => (before.failed_digest.clone(), before.failure.clone()),
+    let is_known = matches!(observed.resolution, Resolution::Done(_));
+    let known = before.failure.as_ref();
+    let is_same_spec = known.is_some_and(|failure| failure.spec_hash == *spec_hash);
+    match outlook.state {
+        Some(State::Rest) if is_known => (None, None),
+        // While the registry is away, what serves stands in for what is asked for.
+        _ if is_same_spec => remembered(),
+        _ => (None, None),
     }
 }
 
@@ -227,14 +246,12 @@ fn failure(
 fn revisions(
     outlook: &Outlook,
     before: &WasmComponentStatus,
+    now: Timestamp,
 ) -> (Option<ActiveRevision>, Option<UpdatingRevision>) {
     let int = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
     let Some(target) = &outlook.target else {
         return (before.current.clone(), before.updating.clone());
     };
-    if outlook.rollback.is_some() {
-        return (before.current.clone(), None);
-    }
     let active = || ActiveRevision {
         revision: target.name.clone(),
         digest: target.digest.clone(),
@@ -245,9 +262,31 @@ fn revisions(
         .current
         .as_ref()
         .is_some_and(|current| current.revision == target.name);
-    if outlook.is_complete() || was_current {
+    let is_gone_back = outlook.has_failed() && outlook.asked.as_ref() != Some(target);
+    let has_taken_over = outlook.is_complete() || outlook.has_taken_over();
+    let keeps_failed = outlook.has_failed() && !is_gone_back;
+    if was_current || is_gone_back || (has_taken_over && !keeps_failed) {
         return (Some(active()), None);
     }
+    let earlier = before
+        .updating
+        .as_ref()
+        .filter(|updating| updating.revision == target.name);
+    let progress = outlook.state.and_then(State::progress).unwrap_or_default();
+    let reached = int(progress.reached);
+    // Absent once there are no steps: a canary that is written later does not begin in the middle.
+    let step = match outlook.share {
+        Some(share) => Some(i32::try_from(share.step.saturating_sub(1)).unwrap_or(i32::MAX)),
+        None if outlook.held => earlier.and_then(|earlier| earlier.step),
+        None => None,
+    };
+    let since = match outlook.state {
+        Some(State::Advancing(_)) => earlier
+            .filter(|earlier| earlier.reached_nodes == reached && earlier.step == step)
+            .and_then(|earlier| earlier.since.clone())
+            .or(Some(Time(now))),
+        _ => None,
+    };
     let updating = UpdatingRevision {
         revision: target.name.clone(),
         digest: target.digest.clone(),
@@ -256,6 +295,10 @@ fn revisions(
         prepared_nodes: int(outlook.progress.prepared),
         serving_nodes: int(outlook.progress.serving),
         nodes: int(outlook.progress.nodes),
+        reached_nodes: reached,
+        step,
+        weight: outlook.share.map(|share| int(share.weight)),
+        since,
     };
     let current = before.current.clone().or_else(|| {
         let (name, digest) = outlook

@@ -29,6 +29,9 @@ pub struct Validated {
     pub uid: String,
     /// Generation of the spec this was made from.
     pub generation: i64,
+    /// Hash of all of the spec but replicas and `paused`, `promote` and `approve` of `rollout`:
+    /// whoever scales or pauses asks for nothing new.
+    pub spec_hash: String,
     /// The image, normalised.
     pub image: ImageReference,
     /// The image as the spec has it.
@@ -63,9 +66,6 @@ pub struct Validated {
     pub health: Option<Health>,
     /// How a new revision takes over.
     pub rollout: Rollout,
-    /// Hash of all that the spec describes to run: of the spec without replicas, which an
-    /// autoscaler changes, and rollout.
-    pub spec_hash: String,
 }
 
 /// Checks and parses a component.
@@ -114,6 +114,7 @@ pub fn validate(component: &WasmComponent) -> Result<Validated, Vec<Problem>> {
             ),
             uid: component.uid().unwrap_or_default(),
             generation: component.metadata.generation.unwrap_or_default(),
+            spec_hash: spec_hash(spec),
             image,
             image_text: spec.image.clone(),
             poll_interval: spec.image_poll_interval.map(|interval| interval.0),
@@ -143,7 +144,6 @@ pub fn validate(component: &WasmComponent) -> Result<Validated, Vec<Problem>> {
             limits: spec.limits(),
             health: spec.health.clone(),
             rollout: spec.rollout.clone(),
-            spec_hash: spec_hash(spec),
         }),
         (image, mode, affinity) => {
             let parsed = [image.err(), mode.err(), affinity.err()];
@@ -164,14 +164,18 @@ pub fn validate(component: &WasmComponent) -> Result<Validated, Vec<Problem>> {
 }
 
 fn spec_hash(spec: &WasmComponentSpec) -> String {
-    let described = WasmComponentSpec {
+    let asked = WasmComponentSpec {
         replicas: 0,
-        rollout: Rollout::default(),
+        rollout: Rollout {
+            paused: false,
+            promote: None,
+            approve: None,
+            ..spec.rollout.clone()
+        },
         ..spec.clone()
     };
-    // It cannot fail: the type has no maps but of texts.
-    let text = serde_json::to_vec(&described).unwrap_or_default();
-    let mut hash = Digest::of(&text).hex().to_string();
+    let text = serde_json::to_string(&asked).unwrap_or_default();
+    let mut hash = Digest::of(text.as_bytes()).hex();
     hash.truncate(bound::SPEC_HASH as usize);
     hash
 }

@@ -49,13 +49,12 @@ pub(super) struct Given {
     pub(super) since_stop: Option<u64>,
     /// The image whose revision the status calls current.
     pub(super) current: Option<String>,
-    /// The image whose revision the status remembers as failed.
-    pub(super) failed: Option<String>,
-    /// The image whose revision the status remembers as pinned.
+    /// The image whose revision the status says is taking over.
+    pub(super) updating: Option<GivenUpdate>,
+    /// The image whose revision the status says is pinned, for this spec.
     pub(super) pinned: Option<String>,
-    /// Seconds for which the nodes have made no progress.
-    #[serde(default)]
-    pub(super) standstill: u64,
+    /// The image that the status says has failed, for this spec.
+    pub(super) failed: Option<String>,
     /// `Component.toml` of images, by the words that their digests are the hashes of.
     #[serde(default)]
     pub(super) manifests: BTreeMap<String, String>,
@@ -65,6 +64,18 @@ pub(super) struct Given {
     /// What the other components of the namespace take.
     #[serde(default)]
     pub(super) others: GivenUsage,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct GivenUpdate {
+    pub(super) to: String,
+    #[serde(default)]
+    pub(super) reached: i32,
+    /// Steps of its canary that it has passed.
+    pub(super) step: Option<i32>,
+    /// Seconds since it reached the last node; absent while its time stands still.
+    pub(super) since: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -146,12 +157,15 @@ pub(super) struct GivenPlacement {
     pub(super) node: String,
     #[serde(default = "one")]
     pub(super) replicas: i32,
-    /// Words whose hashes are the digests, first with weight 100.
+    /// Words whose hashes are the digests.
     pub(super) revisions: Vec<String>,
+    #[serde(default = "all_or_nothing")]
+    pub(super) weights: Vec<u32>,
+    /// Images of revisions that share the requests.
+    #[serde(default)]
+    pub(super) sharing: Vec<String>,
     pub(super) serving: Option<String>,
     pub(super) failed: Option<String>,
-    /// Why it failed there.
-    pub(super) reason: Option<Reason>,
     /// Seconds for which the first revision has served.
     pub(super) steady: Option<u64>,
 }
@@ -190,6 +204,10 @@ fn features() -> BTreeSet<String> {
 
 fn ready() -> GivenStanding {
     GivenStanding::Ready
+}
+
+fn all_or_nothing() -> Vec<u32> {
+    vec![100, 0]
 }
 
 fn one() -> i32 {

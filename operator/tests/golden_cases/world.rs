@@ -9,7 +9,7 @@ use std::time::Duration;
 use artifact::component::{Facts, World};
 use artifact::{Digest, SignedBy, Signer};
 use capability::{Bytes, Request};
-use crds::component::{ActiveRevision, PinnedRevision, RolloutFailure};
+use crds::component::{ActiveRevision, PinnedRevision, RolloutFailure, UpdatingRevision};
 use crds::placement::{Phase, PlacedPort, PlacedRevision, RevisionStatus};
 use crds::revision::Seal;
 use crds::{
@@ -17,6 +17,7 @@ use crds::{
 };
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use operator::ceilings::{Policies, Usage};
@@ -33,7 +34,7 @@ use serde_json::json;
 
 use crate::given::{
     Given, GivenAudit, GivenNode, GivenPlacement, GivenPolicy, GivenPorts, GivenResolution,
-    GivenService, GivenSlice, GivenStanding,
+    GivenService, GivenSlice, GivenStanding, GivenUpdate,
 };
 
 fn digest(word: &str) -> Digest {
@@ -88,13 +89,14 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
         denied,
         since_stop,
         current,
-        failed,
+        updating,
         pinned,
-        standstill,
+        failed,
         manifests,
         capability_policies,
         others,
     } = given;
+    let since_progress = updating.as_ref().and_then(|update| update.since);
     let never_admitted = !matches!(resolution, GivenResolution::Done(_)) && placements.is_empty();
     let mut component = component;
     if let Some(word) = current {
@@ -107,25 +109,46 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
             signer: None,
         });
     }
-    let spec_hash = validated.map_or_else(String::new, |known| known.spec_hash.clone());
-    if let Some(word) = failed {
-        let document = document(&component, validated, &word, &manifests);
+    if let Some(GivenUpdate {
+        to,
+        reached,
+        step,
+        since,
+    }) = updating
+    {
+        let document = document(&component, validated, &to, &manifests);
+        let time = |since| {
+            let seconds = crate::NOW - i64::try_from(since).unwrap();
+            Time(Timestamp::from_second(seconds).unwrap())
+        };
         let status = component.status.get_or_insert_default();
-        status.failure = Some(RolloutFailure {
+        status.updating = Some(UpdatingRevision {
             revision: document.revision_name(),
-            spec_hash: spec_hash.clone(),
-            reason: Reason::HealthCheckFailed,
-            message: "failed on node n1 with HealthCheckFailed: GET /healthz was answered with 500"
-                .to_owned(),
+            digest: document.digest,
+            reached_nodes: reached,
+            step,
+            since: since.map(time),
+            ..UpdatingRevision::default()
         });
-        status.failed_digest = Some(document.digest);
     }
     if let Some(word) = pinned {
         let document = document(&component, validated, &word, &manifests);
         let status = component.status.get_or_insert_default();
-        status.pinned = Some(PinnedRevision {
+        status.pinned = validated.map(|validated| PinnedRevision {
             revision: document.revision_name(),
-            spec_hash,
+            spec_hash: validated.spec_hash.clone(),
+        });
+    }
+    if let Some(word) = failed {
+        let document = document(&component, validated, &word, &manifests);
+        let status = component.status.get_or_insert_default();
+        status.failed_digest = Some(digest(&word).to_string());
+        status.failure = validated.map(|validated| RolloutFailure {
+            revision: document.revision_name(),
+            spec_hash: validated.spec_hash.clone(),
+            reason: Reason::HealthCheckFailed,
+            message: "failed on node n2 with HealthCheckFailed: GET /healthz was answered with 500"
+                .to_owned(),
         });
     }
     let component = Arc::new(component);
@@ -206,6 +229,7 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
             memory: others.memory,
             ports: others.ports,
         },
+        since_progress: since_progress.map(Duration::from_secs),
         since_stop: since_stop.map(Duration::from_secs),
         values: values.map_or(Ok(()), |blocked| {
             Err(Blocked {
@@ -215,7 +239,6 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
         }),
         nodes: facts,
         placements: placed,
-        standstill: Duration::from_secs(standstill),
         next_revision: i64::try_from(known.len()).unwrap() + 1,
         revisions: known,
         service: standing,
@@ -346,11 +369,11 @@ fn placed(
     let revisions = given
         .revisions
         .iter()
-        .zip([100, 0])
+        .zip(&given.weights)
         .map(|(word, weight)| PlacedRevision {
             name: name_of(word),
             digest: digest(word).to_string(),
-            weight,
+            weight: *weight,
         })
         .collect();
     let name = names::placement_name(&component.name_any(), &given.node);
@@ -388,9 +411,14 @@ fn placed(
             .map(|word| RevisionStatus {
                 name: name_of(word),
                 phase: Phase::Failed,
-                reason: Some(given.reason.unwrap_or(Reason::HealthCheckFailed)),
+                reason: Some(Reason::HealthCheckFailed),
                 message: Some("GET /healthz was answered with 500".to_owned()),
             })
+            .chain(given.sharing.iter().map(|word| RevisionStatus {
+                name: name_of(word),
+                phase: Phase::Serving,
+                ..RevisionStatus::default()
+            }))
             .collect(),
         ..ComponentPlacementStatus::default()
     });
@@ -432,9 +460,10 @@ fn own_slice(
                 node: node.clone(),
                 replicas: 1,
                 revisions: Vec::new(),
+                weights: Vec::new(),
+                sharing: Vec::new(),
                 serving: Some(String::new()),
                 failed: None,
-                reason: None,
                 steady: None,
             };
             placed(&given, component, ports, &|_| String::new()).object

@@ -26,3 +26,24 @@ fn what_the_user_may_not_see_is_said() {
         "{page}"
     );
 }
+
+#[test]
+fn a_pin_that_holds_no_longer_is_said_to_be_void() {
+    let mut sight = fixture::sight(UPDATING);
+    sight.component.spec.rollout.pin = Some(crds::component::Pin {
+        revision: "wc-orders-aaaaaaaaaa".to_owned(),
+        for_generation: 2,
+    });
+    let page = page(&sight).to_string();
+    assert!(page.contains("wc-orders-aaaaaaaaaa: void"), "{page}");
+}
+
+#[test]
+fn a_version_that_failed_is_said_to_have() {
+    let mut sight = fixture::sight(UPDATING);
+    let status = sight.component.status.as_mut().unwrap();
+    status.updating = None;
+    status.failed_digest = Some("sha256:0bbb".to_owned());
+    let page = page(&sight).to_string();
+    assert!(page.contains("failed     sha256:0bbb"), "{page}");
+}

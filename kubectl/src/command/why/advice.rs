@@ -166,16 +166,21 @@ pub(super) fn next(
         | Reason::CompilerUnavailable
         | Reason::CacheDamaged
         | Reason::ListenFailed
-        | Reason::RevisionFailed
-        | Reason::RolledBack
-        | Reason::ProgressDeadlineExceeded
         | Reason::RevisionForged
         | Reason::Unknown => vec![format!(
             "kubectl describe wcp -n {namespace} -l lighterman.dev/component={name}"
         )],
+        Reason::RevisionFailed | Reason::RolledBack | Reason::ProgressDeadlineExceeded => vec![
+            format!("kubectl lm rollout history {name} -n {namespace}"),
+            format!("kubectl describe wcp -n {namespace} -l lighterman.dev/component={name}"),
+        ],
         Reason::PinUnknown => {
             vec![format!("kubectl lm rollout history {name} -n {namespace}")]
         }
+        Reason::CanaryPaused => vec![
+            format!("kubectl lm rollout resume {name} -n {namespace}"),
+            format!("kubectl lm rollout undo {name} -n {namespace}"),
+        ],
         Reason::RolloutPaused => vec![format!("kubectl lm rollout resume {name} -n {namespace}")],
         // Under way, or as it should be.
         Reason::Ready

@@ -6,6 +6,13 @@ use crds::component::Trigger;
 use crds::revision::{RevisionDocument, RevisionTrigger};
 use crds::{WasmComponentSpec, component};
 
+/// Whether the component names this very revision in `rollout.pin`: then it gives all that is
+/// in it, since its name is the hash of its content.
+pub(super) fn is_pinned(revision: &str, spec: &WasmComponentSpec) -> bool {
+    let pin = spec.rollout.pin.as_ref();
+    pin.is_some_and(|pin| pin.revision == revision)
+}
+
 /// The first part of a revision that its component does not give.
 ///
 /// Values have to be the very same and not merely among those of the component: leaving one
@@ -180,6 +187,17 @@ mod tests {
             None
         );
         assert_eq!(excess_of(|document| document.triggers.clear()), None);
+    }
+
+    #[test]
+    fn a_revision_that_the_component_pins_is_given_whole() {
+        let mut spec = spec();
+        spec.rollout.pin = Some(crds::component::Pin {
+            revision: "wc-orders-0123456789".to_owned(),
+            for_generation: 2,
+        });
+        assert!(is_pinned("wc-orders-0123456789", &spec));
+        assert!(!is_pinned("wc-orders-9876543210", &spec));
     }
 
     #[test]

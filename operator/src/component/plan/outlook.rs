@@ -5,21 +5,36 @@
 
 use std::collections::BTreeMap;
 
-use crds::Reason;
-use crds::component::{PinnedRevision, RolloutFailure};
 use crds::placement::Phase;
 
-use super::course::Course;
 use super::{Planned, Validated};
 use crate::component::admit::Admission;
 use crate::component::observe::{Observed, Placed};
+use crate::component::pinned;
 use crate::placement::{Mode, Refusal};
+use crate::rollout::{Cause, Failure, Share, State, Turn};
 
 /// What a plan means.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outlook {
     /// The revision that is to run everywhere.
     pub target: Option<Target>,
+    /// The one that the spec asks for: another one, once that has failed.
+    pub asked: Option<Target>,
+    /// How far that one is.
+    pub state: Option<State>,
+    /// Why it has failed, when it did so just now.
+    pub cause: Option<Cause>,
+    /// The share of the requests that it is given, while it is not given all.
+    pub share: Option<Share>,
+    /// Whether a refusal keeps it where it is.
+    pub held: bool,
+    /// Whether its time is over, with nothing to go back to.
+    pub overdue: bool,
+    /// The revision that is pinned, kept or not.
+    pub pinned: Option<String>,
+    /// Hash of the spec, without what makes no failed revision worth another attempt.
+    pub spec_hash: Option<String>,
     /// Replicas that are asked for.
     pub wanted: u32,
     /// Replicas that have a node.
@@ -34,14 +49,8 @@ pub struct Outlook {
     pub progress: Progress,
     /// The revision that serves on most nodes, with its digest.
     pub serving: Option<(String, String)>,
-    /// Why the waves of the target stand still.
+    /// What a node says against the target.
     pub failure: Option<Failure>,
-    /// What is put back in place of the target, and why.
-    pub rollback: Option<Rollback>,
-    /// Whether nothing can be started now, so that nothing is judged either.
-    pub is_held: bool,
-    /// What `rollout.pin` comes to.
-    pub pin: Pinned,
     /// Whether the target waits because the rollout is paused.
     pub paused: bool,
     /// The port of each trigger.
@@ -78,53 +87,6 @@ pub struct Progress {
     pub serving: u32,
     /// Nodes that are to hold it alone: nothing is being replaced there.
     pub settled: u32,
-}
-
-/// What becomes of `rollout.pin`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Pinned {
-    /// There is none, or it is void because the rest of the spec has changed.
-    #[default]
-    No,
-    /// It holds: the target is its revision.
-    Holds(PinnedRevision),
-    /// It holds, and its revision is not kept.
-    Unknown(PinnedRevision),
-}
-
-/// That the target failed and gives way to what served before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rollback {
-    /// Name of the revision that served before.
-    pub to: String,
-    /// Digest of the target's image.
-    pub digest: String,
-    /// What failed.
-    pub failure: RolloutFailure,
-}
-
-/// That the target failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The node, if it was one of them.
-    pub node: Option<String>,
-    /// Why, in the agent's words.
-    pub reason: Reason,
-    /// Why, for people.
-    pub message: String,
-}
-
-impl Failure {
-    /// What comes behind "the revision".
-    pub fn sentence(&self) -> String {
-        match &self.node {
-            Some(node) => format!(
-                "failed on node {node} with {}: {}",
-                self.reason, self.message
-            ),
-            None => format!("failed: {}", self.message),
-        }
-    }
 }
 
 impl Outlook {
@@ -165,20 +127,17 @@ impl Outlook {
             wanted,
             placed,
             target,
+            pinned: pinned(observed, validated).name().map(str::to_owned),
+            spec_hash: Some(validated.spec_hash.clone()),
             missing: planned.missing,
             refused: planned.refused.clone(),
             ready: ready(observed.placements.iter(), observed),
             progress,
             serving: serving(observed),
-            failure: None,
-            rollback: None,
-            is_held: false,
-            pin: Pinned::No,
-            paused: false,
             ports,
             has_service,
             blind: observed.nodes.is_empty(),
-            admission: Admission::default(),
+            ..Self::default()
         }
     }
 
@@ -196,32 +155,44 @@ impl Outlook {
         }
     }
 
-    /// Takes in what the rollout does.
-    pub(super) fn turn(&mut self, course: Option<Course>) {
-        self.is_held = course.is_none();
-        match course {
-            Some(Course::Held(failure)) => self.failure = Some(failure),
-            Some(Course::Back { to, failure }) => {
-                self.rollback = self.target.as_ref().map(|target| Rollback {
-                    to: to.name,
-                    digest: target.digest.clone(),
-                    failure,
-                });
-            }
-            Some(Course::Forward) | None => {}
-        }
-    }
-
     /// Nothing more is started: what is there is all that is placed.
     pub(super) fn hold(&mut self, observed: &Observed) {
         self.placed = held(observed);
+    }
+
+    /// Takes in what came of the rollout of `asked`.
+    pub(super) fn take(&mut self, asked: Option<Target>, state: Option<State>, turn: Option<Turn>) {
+        (self.asked, self.state) = (asked, state);
+        self.held = turn.is_none();
+        if let Some(turn) = turn {
+            self.cause = turn.cause;
+            self.share = turn.share;
+            self.overdue = turn.is_overdue;
+            self.failure = turn.failure;
+            self.paused = turn.is_paused;
+        }
+    }
+
+    /// Whether the revision that the spec asks for has failed.
+    pub fn has_failed(&self) -> bool {
+        self.state == Some(State::Failed)
+    }
+
+    /// Whether the target serves alone on every node there is for it, be they enough or not.
+    pub fn has_taken_over(&self) -> bool {
+        let Progress {
+            nodes,
+            serving,
+            settled,
+            ..
+        } = self.progress;
+        nodes > 0 && serving == nodes && settled == nodes
     }
 
     /// Whether the target has taken over everywhere and enough replicas serve. A
     /// replica that moves while the others carry the load does not count against it.
     pub fn is_complete(&self) -> bool {
         self.target.is_some()
-            && self.rollback.is_none()
             && self.progress.settled == self.progress.nodes
             && self.ready >= self.wanted
     }
@@ -290,7 +261,7 @@ fn progress<'a>(
 }
 
 /// The revision that serves on most nodes; among equals the first by name.
-fn serving(observed: &Observed) -> Option<(String, String)> {
+pub(super) fn serving(observed: &Observed) -> Option<(String, String)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for placed in &observed.placements {
         let status = placed.object.status.as_ref().filter(|status| status.ready);

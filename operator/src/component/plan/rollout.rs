@@ -1,241 +1,192 @@
-//! Which node takes the new revision now: waves of `maxParallel` nodes.
+//! Where a rollout stands: what `crate::rollout` is shown, and what comes of it.
 //!
-//! Pure; `plan` calls it. A node in a wave holds both revisions, the new one
-//! with all the weight and the old one with none: the agent prepares the new
-//! one beside the old, switches when it is ready, and goes back on its own if
-//! it fails. When the node has served the new one for `minReadySeconds`, the
-//! old one is dropped and the next node follows. `paused` stops the waves, and so
-//! does a `Course` that is held: nodes that have begun finish. On the way back all
-//! nodes are one wave, for what is taken away has failed.
+//! Pure; `plan` calls it. The state is read from the component's status, where `report` keeps
+//! it; which revision there is to go back to is decided here, because one that a policy stops
+//! is none.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::placement::PlacedRevision;
+use crds::component::{CanaryStep, WasmComponentStatus};
+use crds::placement::Phase;
 
-use super::course::Course;
-use super::outlook::Target;
+use super::Target;
+use super::stop::Stops;
+use super::target;
 use crate::component::Validated;
 use crate::component::observe::{Observed, Placed};
 use crate::placement::{Counts, Standing};
+use crate::rollout::{NodeSight, Pause, Progress, Rules, Sight, State, Step, Turn, Version, turn};
 
-/// The revisions that each assigned node is to hold.
+/// Where the rollout stands.
 #[derive(Debug, Default)]
-pub(super) struct Waves {
-    revisions: BTreeMap<String, Vec<PlacedRevision>>,
-    /// When a wave may go on by the mere passing of time.
-    pub(super) again: Option<Duration>,
-    /// Whether a node has another revision than the target, or none, because of `paused`.
-    pub(super) paused: bool,
+pub(super) struct Rollout {
+    /// What to do now; `None` while there is no revision that may run.
+    pub(super) turn: Option<Turn>,
+    /// The revision that is to run everywhere: what the spec asks for, or what it is gone back to.
+    pub(super) target: Option<Target>,
+    /// How far the revision is that the spec asks for.
+    pub(super) state: Option<State>,
 }
 
-/// How far a placement is with the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// It has not been told of it.
-    Waiting,
-    /// It has been told and does not serve it for long enough yet.
-    Switching,
-    /// It serves it and has done so for long enough.
-    Settled,
-}
-
-impl Waves {
+impl Rollout {
+    /// `may_run`: whether no refusal keeps `asked` from being started.
     pub(super) fn plan(
         observed: &Observed,
         validated: &Validated,
-        target: &Target,
-        course: &Course,
+        stops: &Stops,
+        asked: Option<&Target>,
+        may_run: bool,
         assigned: &Counts,
     ) -> Self {
-        if let Course::Back { to, .. } = course {
-            return Self::back(observed, to, assigned);
-        }
-        let min_ready = Duration::from_secs(u64::from(validated.rollout.min_ready_seconds));
-        let is_paused = validated.rollout.paused;
-        let mut waves = Self::default();
-        let mut waiting = Vec::new();
-        let mut switching: usize = 0;
-
-        for placed in observed
-            .placements
-            .iter()
-            .filter(|placed| assigned.contains_key(&placed.object.spec.node_name))
-        {
-            let node = &placed.object.spec.node_name;
-            match stage(placed, target, min_ready) {
-                Stage::Settled => {
-                    waves.revisions.insert(node.clone(), vec![whole(target)]);
-                }
-                Stage::Switching => {
-                    switching = switching.saturating_add(1);
-                    waves.note_pause(placed, min_ready);
-                }
-                Stage::Waiting => waiting.push(placed),
-            }
-        }
-        // A revision whose values are missing cannot start anywhere.
-        let may_start = observed.values.is_ok() && *course == Course::Forward && !is_paused;
-        let room = validated
-            .rollout
-            .parallel(assigned.len())
-            .saturating_sub(switching);
-        if may_start {
-            let ready = |placed: &&&Placed| {
-                let fact = observed.nodes.get(&placed.object.spec.node_name);
-                fact.is_some_and(|fact| fact.planned.standing == Standing::Ready)
+        let Some(asked) = asked else {
+            return Self::default();
+        };
+        let state = state(observed, validated, asked);
+        // What a policy merely no longer admits goes on where it is: nodes hold it still.
+        let proven = target::proven(observed, asked).filter(|of| !stops.names(&of.digest));
+        // What failed is not started; what it goes back to may be, whatever keeps it.
+        if !may_run && state != State::Failed {
+            return Self {
+                turn: None,
+                target: Some(asked.clone()),
+                state: Some(state.held()),
             };
-            for placed in waiting.iter().filter(ready).take(room) {
-                waves
-                    .revisions
-                    .insert(placed.object.spec.node_name.clone(), switch(placed, target));
-            }
         }
-        waves.paused = is_paused && !waiting.is_empty();
-        let fresh = fresh(observed, target, is_paused);
-        for node in assigned.keys() {
-            if observed
-                .placements
-                .iter()
-                .any(|placed| placed.object.spec.node_name == *node)
-            {
-                continue;
-            }
-            let is_target = fresh
-                .as_ref()
-                .is_some_and(|fresh| fresh.name == target.name);
-            waves.paused |= is_paused && !is_target;
-            if let Some(fresh) = &fresh {
-                waves.revisions.insert(node.clone(), vec![fresh.clone()]);
-            }
-        }
-        waves
-    }
-
-    /// Every node has what served before in front again, and drops the other as soon as it
-    /// serves it.
-    fn back(observed: &Observed, to: &Target, assigned: &Counts) -> Self {
-        let mut revisions: BTreeMap<String, Vec<PlacedRevision>> = assigned
-            .keys()
-            .map(|node| (node.clone(), vec![whole(to)]))
-            .collect();
-        for placed in &observed.placements {
-            let node = &placed.object.spec.node_name;
-            let settled = stage(placed, to, Duration::ZERO) == Stage::Settled;
-            if let (Some(held), false) = (revisions.get_mut(node), settled) {
-                *held = switch(placed, to);
-            }
-        }
+        let sight = Sight {
+            wanted: version(asked),
+            proven: proven.as_ref().map(version),
+            may_start: may_run && observed.values.is_ok(),
+            nodes: assigned
+                .keys()
+                .map(|node| (node.clone(), sight(observed, node)))
+                .collect(),
+        };
+        let rules = rules(validated, asked, assigned.len());
+        let turn = turn(
+            state,
+            &sight,
+            &rules,
+            observed.since_progress.unwrap_or_default(),
+        );
+        let target = match proven {
+            Some(proven) if proven.name == turn.serve.name => proven,
+            _ => asked.clone(),
+        };
         Self {
-            revisions,
-            ..Self::default()
-        }
-    }
-
-    /// What `node` is to hold; `None` leaves it as it is.
-    pub(super) fn revisions(&self, node: &str) -> Option<Vec<PlacedRevision>> {
-        self.revisions.get(node).cloned()
-    }
-
-    fn note_pause(&mut self, placed: &Placed, min_ready: Duration) {
-        if let Some(steady) = placed.steady {
-            let left = min_ready.saturating_sub(steady);
-            self.again = Some(self.again.map_or(left, |again| again.min(left)));
+            state: Some(turn.state),
+            turn: Some(turn),
+            target: Some(target),
         }
     }
 }
 
-fn stage(placed: &Placed, target: &Target, min_ready: Duration) -> Stage {
-    let told = placed
-        .object
-        .spec
-        .revisions
-        .first()
-        .is_some_and(|revision| revision.name == target.name);
-    let alone = placed.object.spec.revisions.len() == 1;
-    match placed.steady {
-        _ if !told => Stage::Waiting,
-        // Fresh, or settled before: nothing is being replaced.
-        _ if alone => Stage::Settled,
-        Some(steady) if steady >= min_ready => Stage::Settled,
-        _ => Stage::Switching,
+/// How far `asked` is, as the status has it. What a status of another spec says does not count.
+fn state(observed: &Observed, validated: &Validated, asked: &Target) -> State {
+    let none = WasmComponentStatus::default();
+    let status = observed.component.status.as_ref().unwrap_or(&none);
+    let current = status.current.as_ref();
+    if current.is_some_and(|current| current.revision == asked.name) {
+        return State::Rest;
+    }
+    let has_failed = status.failure.as_ref().is_some_and(|failure| {
+        failure.revision == asked.name && failure.spec_hash == validated.spec_hash
+    });
+    if has_failed {
+        return State::Failed;
+    }
+    let updating = status.updating.as_ref();
+    match updating.filter(|updating| updating.revision == asked.name) {
+        Some(updating) => {
+            let progress = Progress {
+                // What began before there was a canary goes on without.
+                step: updating.step.map_or(usize::MAX, index),
+                reached: u32::try_from(updating.reached_nodes).unwrap_or_default(),
+            };
+            match updating.since {
+                Some(_) => State::Advancing(progress),
+                None => State::Waiting(progress),
+            }
+        }
+        None => State::Waiting(Progress::default()),
     }
 }
 
-fn whole(target: &Target) -> PlacedRevision {
-    PlacedRevision {
+fn index(step: i32) -> usize {
+    usize::try_from(step).unwrap_or_default()
+}
+
+fn rules(validated: &Validated, asked: &Target, nodes: usize) -> Rules {
+    let rollout = &validated.rollout;
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+    let steps = rollout.canary.iter().flat_map(|canary| &canary.steps);
+    let promoted = rollout.promote.as_ref();
+    let promoted = promoted.filter(|promoted| promoted.revision == asked.name);
+    Rules {
+        parallel: rollout.parallel(nodes),
+        min_ready: seconds(rollout.min_ready_seconds),
+        deadline: seconds(rollout.progress_deadline_seconds),
+        on_failure: rollout.on_failure,
+        is_paused: rollout.paused,
+        steps: steps.map(step).collect(),
+        promoted: promoted.map_or(0, |of| of.step.map_or(usize::MAX, index)),
+    }
+}
+
+fn step(step: &CanaryStep) -> Step {
+    let pause = step.pause.as_ref();
+    Step {
+        weight: step.weight,
+        pause: match pause.map(|pause| pause.duration) {
+            None => Pause::For(Duration::ZERO),
+            Some(Some(duration)) => Pause::For(duration.0),
+            Some(None) => Pause::Endless,
+        },
+    }
+}
+
+fn version(target: &Target) -> Version {
+    Version {
         name: target.name.clone(),
         digest: target.digest.clone(),
-        weight: 100,
     }
 }
 
-/// The new revision in front, and behind it the one that serves now.
-fn switch(placed: &Placed, target: &Target) -> Vec<PlacedRevision> {
-    let serving = placed
-        .object
-        .status
-        .as_ref()
-        .and_then(|status| status.serving.as_ref());
-    let held = &placed.object.spec.revisions;
-    let old = held
+fn sight(observed: &Observed, node: &str) -> NodeSight {
+    let fact = observed.nodes.get(node);
+    let is_ready = fact.is_some_and(|fact| fact.planned.standing == Standing::Ready);
+    let mut placements = observed.placements.iter();
+    let placed = placements.find(|placed| placed.object.spec.node_name == node);
+    placed.map_or_else(NodeSight::default, |placed| of_placed(placed, is_ready))
+}
+
+fn of_placed(placed: &Placed, is_ready: bool) -> NodeSight {
+    let status = placed.object.status.as_ref();
+    let failed = status
         .iter()
-        .find(|revision| Some(&revision.name) == serving)
-        .or_else(|| held.last());
-    let behind = old
-        .filter(|old| old.name != target.name)
-        .map(|old| PlacedRevision {
-            weight: 0,
-            ..old.clone()
+        .flat_map(|status| &status.revisions)
+        .filter(|revision| revision.phase == Phase::Failed)
+        .map(|failed| {
+            let reason = failed.reason.unwrap_or(crds::Reason::RevisionFailed);
+            let message = failed.message.clone().unwrap_or_default();
+            (failed.name.clone(), (reason, message))
         });
-    std::iter::once(whole(target)).chain(behind).collect()
-}
-
-/// What a node without a placement starts with: the new revision once it has
-/// served somewhere, or if nothing else serves; otherwise the proven one. While the
-/// rollout is paused, what is not proven starts nowhere.
-fn fresh(observed: &Observed, target: &Target, is_paused: bool) -> Option<PlacedRevision> {
-    let serving: Vec<&PlacedRevision> = observed
-        .placements
+    // What it says of other weights than those it was told last does not count.
+    let of_now =
+        status.filter(|status| status.observed_generation == placed.object.metadata.generation);
+    let prepared = of_now
         .iter()
-        .filter_map(|placed| {
-            let status = placed
-                .object
-                .status
-                .as_ref()
-                .filter(|status| status.ready)?;
-            let serving = status.serving.as_ref()?;
-            placed
-                .object
-                .spec
-                .revisions
-                .iter()
-                .find(|revision| revision.name == *serving)
-        })
+        .flat_map(|status| &status.revisions)
+        .filter(|revision| matches!(revision.phase, Phase::Prepared | Phase::Serving))
+        .map(|revision| revision.name.clone())
         .collect();
-    if serving.iter().any(|revision| revision.name == target.name) {
-        return Some(whole(target));
+    NodeSight {
+        held: placed.object.spec.revisions.clone(),
+        serving: status
+            .filter(|status| status.ready)
+            .and_then(|status| status.serving.clone()),
+        steady: placed.steady,
+        prepared,
+        is_ready,
+        failures: failed.collect(),
     }
-    let proven = serving.first().map(|proven| PlacedRevision {
-        weight: 100,
-        ..(*proven).clone()
-    });
-    match proven {
-        Some(proven) => Some(proven),
-        None if is_paused => last_proven(observed),
-        None => Some(whole(target)),
-    }
-}
-
-/// The revision that the status calls current, as long as it is kept.
-fn last_proven(observed: &Observed) -> Option<PlacedRevision> {
-    let status = observed.component.status.as_ref()?;
-    let current = &status.current.as_ref()?.revision;
-    let mut kept = observed.revisions.iter();
-    let known = kept.find(|known| known.name == *current)?;
-    Some(PlacedRevision {
-        name: known.name.clone(),
-        digest: known.document.digest.clone(),
-        weight: 100,
-    })
 }

@@ -3,51 +3,30 @@
 //! Pure; `plan` calls it.
 
 use artifact::Digest;
-use crds::component::PinnedRevision;
 
-use super::outlook::Pinned;
-use super::{NewRevision, Target};
-use crate::component::Validated;
+use super::{NewRevision, Target, outlook};
 use crate::component::admit::Admission;
 use crate::component::observe::Observed;
 use crate::component::revision::{KnownRevision, revision};
+use crate::component::{Pinned, Validated, pinned};
 use crate::resolver::Resolution;
 
-/// What `rollout.pin` comes to. It is void as soon as the rest of the spec is another than
-/// that it was written for, which the status remembers: replicas change the generation, too.
-pub(super) fn pin(observed: &Observed, validated: &Validated) -> Pinned {
-    let Some(pin) = &validated.rollout.pin else {
-        return Pinned::No;
-    };
-    let pinned = PinnedRevision {
-        revision: pin.revision.clone(),
-        spec_hash: validated.spec_hash.clone(),
-    };
-    let status = observed.component.status.as_ref();
-    let remembered = status.and_then(|status| status.pinned.as_ref());
-    if pin.for_generation != validated.generation && remembered != Some(&pinned) {
-        return Pinned::No;
-    }
-    let mut kept = observed.revisions.iter();
-    match kept.any(|known| known.name == pin.revision) {
-        true => Pinned::Holds(pinned),
-        false => Pinned::Unknown(pinned),
-    }
-}
-
-/// The revision that is to run: that of the resolved image, or, while the image
+/// The revision that is to run: the one that is pinned, or that of the resolved image, or, while the image
 /// cannot be resolved, the one that the last resolution led to. One that is not
 /// admitted and never ran leaves its place to the one that serves.
 pub(super) fn find(
     observed: &Observed,
     validated: &Validated,
     admission: &Admission,
-    pin: &Pinned,
 ) -> (Option<Target>, Option<NewRevision>) {
-    match pin {
-        Pinned::Holds(pinned) => return (kept(observed, &pinned.revision), None),
-        Pinned::Unknown(_) => return (current(observed), None),
-        Pinned::No => {}
+    match pinned(observed, validated) {
+        Pinned::Nothing => {}
+        // It was sealed once: neither registry nor a new revision is needed.
+        Pinned::Kept(known) if !admission.is_refused() || holds(observed, &known.name) => {
+            let target = remembered_target(observed, &known.name, &known.document.digest);
+            return (Some(target), None);
+        }
+        Pinned::Kept(_) | Pinned::Gone(_) => return (current(observed), None),
     }
     match &observed.resolution {
         Resolution::Done(admitted) => {
@@ -107,15 +86,23 @@ fn holds(observed: &Observed, name: &str) -> bool {
     held.any(|revision| revision.name == name)
 }
 
-/// The revision that the status calls current, if it is still there.
-pub(super) fn current(observed: &Observed) -> Option<Target> {
-    let current = observed.component.status.as_ref()?.current.as_ref()?;
-    kept(observed, &current.revision)
+/// What there is to go back to from `asked`: the revision that the status calls current, or,
+/// before there was one, what serves on most nodes.
+pub(super) fn proven(observed: &Observed, asked: &Target) -> Option<Target> {
+    let found = current(observed).or_else(|| {
+        let (name, digest) = outlook::serving(observed)?;
+        Some(remembered_target(observed, &name, &digest))
+    });
+    found.filter(|found| found.name != asked.name)
 }
 
-fn kept(observed: &Observed, name: &str) -> Option<Target> {
-    let mut kept = observed.revisions.iter();
-    let known = kept.find(|revision| revision.name == name)?;
+/// The revision that the status calls current, if it is still there.
+fn current(observed: &Observed) -> Option<Target> {
+    let current = observed.component.status.as_ref()?.current.as_ref()?;
+    let known = observed
+        .revisions
+        .iter()
+        .find(|revision| revision.name == current.revision)?;
     Some(remembered_target(
         observed,
         &known.name,
@@ -135,7 +122,7 @@ fn remembered_target(observed: &Observed, name: &str, digest: &str) -> Target {
     let (version, signer) = match (current, updating) {
         (Some(current), _) => (current.version.clone(), current.signer.clone()),
         (None, Some(updating)) => (updating.version.clone(), updating.signer.clone()),
-        (None, None) => (None, None),
+        (None, None) => (stated_version(observed, name), None),
     };
     Target {
         name: name.to_owned(),
@@ -143,4 +130,12 @@ fn remembered_target(observed: &Observed, name: &str, digest: &str) -> Target {
         version,
         signer,
     }
+}
+
+/// What the manifest of a sealed revision calls its version.
+fn stated_version(observed: &Observed, name: &str) -> Option<String> {
+    let known = observed.revisions.iter().find(|known| known.name == name)?;
+    let mut requests = known.document.requests.iter();
+    let stated = requests.find(|request| !request.component.version.is_empty())?;
+    Some(stated.component.version.clone())
 }

@@ -3,17 +3,20 @@
 //! Pure; `report` calls it. The first step that does not hold explains `Ready`;
 //! `Stalled` and `Reconciling` are what kstatus (Flux, Helm 4 `--wait`) reads.
 
+mod failed;
+
 use crds::Reason;
-use crds::component::{Problem, WasmComponentStatus};
+use crds::component::{Problem, RolloutFailure, WasmComponentStatus};
 use crds::condition::{self, ConditionStatus, ConditionType};
 use kube::ResourceExt;
 
 use crate::component::admit::Decision;
 use crate::component::apply::Applied;
 use crate::component::observe::Observed;
-use crate::component::plan::{Outlook, Pinned, Rollback};
+use crate::component::plan::Outlook;
 use crate::placement;
 use crate::resolver::Resolution;
+use crate::rollout::Share;
 use crate::service::Standing;
 
 /// One step of the way, as a condition.
@@ -30,13 +33,14 @@ pub(super) fn steps(
     problems: &[Problem],
     applied: &Applied,
     before: &WasmComponentStatus,
+    failure: Option<&RolloutFailure>,
 ) -> Vec<Step> {
     let outlook = &applied.plan().outlook;
     let mut steps = resolution_steps(observed, problems, outlook, before);
     steps.extend(admitted_step(observed, problems, outlook, before));
     steps.push(placed_step(observed, outlook));
     steps.push(available_step(observed, applied));
-    steps.push(progress_step(observed, outlook));
+    steps.push(progress_step(observed, outlook, failure));
     steps
 }
 
@@ -79,6 +83,20 @@ fn resolution_steps(
         ];
     }
     let image = &observed.component.spec.image;
+    if let Some(pinned) = &outlook.pinned
+        && observed.revisions.iter().any(|known| known.name == *pinned)
+    {
+        let message = format!("spec.rollout.pin holds revision {pinned}, whatever {image} is");
+        return vec![
+            step(Resolved, True, Reason::Resolved, message),
+            step(
+                Verified,
+                True,
+                Reason::Verified,
+                "verified when the revision was sealed",
+            ),
+        ];
+    }
     match &observed.resolution {
         Resolution::Done(admitted) => {
             let by = admitted.vouchers();
@@ -229,10 +247,10 @@ fn admitted_step(
 
 /// Whether the revision that runs is that of the image as it was last resolved.
 fn is_remembered(image: &str, outlook: &Outlook, before: &WasmComponentStatus) -> bool {
-    let (Some(resolved), Some(target)) = (&before.resolved, &outlook.target) else {
+    let (Some(resolved), Some(asked)) = (&before.resolved, &outlook.asked) else {
         return false;
     };
-    resolved.image == image && resolved.digest == target.digest
+    resolved.image == image && resolved.digest == asked.digest
 }
 
 fn remembered(kind: ConditionType, before: &WasmComponentStatus) -> Option<Step> {
@@ -334,7 +352,7 @@ fn available_step(observed: &Observed, applied: &Applied) -> Step {
     )
 }
 
-fn progress_step(observed: &Observed, outlook: &Outlook) -> Step {
+fn progress_step(observed: &Observed, outlook: &Outlook, failure: Option<&RolloutFailure>) -> Step {
     use ConditionStatus::{False, True, Unknown};
     let kind = ConditionType::Progressing;
     let Some(target) = &outlook.target else {
@@ -345,35 +363,27 @@ fn progress_step(observed: &Observed, outlook: &Outlook) -> Step {
             "waiting for a revision that may run",
         );
     };
-    if let Pinned::Unknown(pinned) = &outlook.pin {
-        let message = format!(
-            "spec.rollout.pin names revision {}, which is not kept; name one of those that are, or remove the pin",
-            pinned.revision
-        );
-        return step(kind, False, Reason::PinUnknown, message);
-    }
-    if let Some(Rollback { to, failure, .. }) = &outlook.rollback {
-        let message = format!(
-            "revision {} {}; {to}, which served before, is put back: change spec.image or the spec",
-            target.name, failure.message
-        );
-        return step(kind, False, Reason::RolledBack, message);
+    if let Some(undone) = failed::step(outlook, failure) {
+        return undone;
     }
     if let Some(failure) = &outlook.failure {
         let message = format!(
-            "revision {} {}; what served before goes on, change spec.image or the spec",
-            target.name,
-            failure.sentence()
+            "revision {} failed on node {} with {}: {}; what served before goes on, change spec.image or the spec",
+            target.name, failure.node, failure.reason, failure.message
         );
-        let reason = match failure.reason {
-            Reason::ProgressDeadlineExceeded => failure.reason,
-            _ => Reason::RevisionFailed,
-        };
-        return step(kind, False, reason, message);
+        return step(kind, False, Reason::RevisionFailed, message);
     }
     if outlook.paused {
         let message = super::paused(&target.name);
         return step(kind, False, Reason::RolloutPaused, message);
+    }
+    if let Some(share) = outlook.share {
+        let (reason, message) = shared(share, &target.name);
+        let status = match share.is_endless {
+            true => False,
+            false => True,
+        };
+        return step(kind, status, reason, message);
     }
     let progress = outlook.progress;
     if outlook.is_complete() {
@@ -411,15 +421,26 @@ fn progress_step(observed: &Observed, outlook: &Outlook) -> Step {
     step(kind, True, reason, message)
 }
 
-/// Whether a rollout that says so goes nowhere by itself.
-fn is_final(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::RevisionFailed
-            | Reason::RolledBack
-            | Reason::ProgressDeadlineExceeded
-            | Reason::PinUnknown
-    )
+/// What is said of a canary.
+fn shared(share: Share, revision: &str) -> (Reason, String) {
+    let Share {
+        step,
+        steps,
+        weight,
+        is_endless,
+    } = share;
+    let told = format!(
+        "revision {revision} is given {weight} % of the requests, step {step} of {steps} of its canary"
+    );
+    match is_endless {
+        true => (
+            Reason::CanaryPaused,
+            format!(
+                "{told}; go on with `kubectl lm rollout resume`, or end it with `promote` or `undo`"
+            ),
+        ),
+        false => (Reason::RollingOut, told),
+    }
 }
 
 /// `Ready`, and `Stalled` or `Reconciling` while they hold (kstatus).
@@ -449,11 +470,14 @@ pub(super) fn summary(steps: &[Step], outlook: &Outlook) -> Vec<Step> {
     };
     let failed = steps
         .iter()
-        .find(|step| is_final(step.reason))
+        .find(|step| failed::REASONS.contains(&step.reason))
         // A pause explains why there is nothing yet, and no refusal.
         .or_else(|| {
             let mut paused = steps.iter();
-            paused.find(|step| step.reason == Reason::RolloutPaused && !cause.reason.is_refusal())
+            paused.find(|step| {
+                matches!(step.reason, Reason::RolloutPaused | Reason::CanaryPaused)
+                    && (!cause.reason.is_refusal() || cause.reason == step.reason)
+            })
         });
     let ready = if cause.status == Unknown {
         Unknown
