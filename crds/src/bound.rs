@@ -139,6 +139,15 @@ pub const CANARY_STEPS: u32 = 20;
 pub const CANARY_PAUSE_MIN: Span = Span::seconds(1);
 /// See [`CANARY_PAUSE_MIN`].
 pub const CANARY_PAUSE_MAX: Span = Span::minutes(24 * 60);
+/// Requests that a step of a canary may need.
+pub const ANALYSIS_REQUESTS: u32 = 1_000_000;
+/// The least and the most that the slowest of 100 response heads may be allowed: what agents
+/// count is no finer than the one, and no response head takes longer than the other.
+pub const LATENCY_MIN: Span = Span::milliseconds(1);
+/// See [`LATENCY_MIN`].
+pub const LATENCY_MAX: Span = Span::minutes(15);
+/// A percentage as text, such as `999.99%`.
+pub const PERCENT: u32 = 7;
 /// Revisions kept for an undo.
 pub const REVISION_HISTORY_MAX: u32 = 100;
 /// The shortest and the longest that a component may take to become healthy.

@@ -31,7 +31,7 @@ pub use placement::{PlacementMode, PlacementSpec, SpreadConstraint, WhenUnsatisf
 pub use process::Processes;
 pub use resources::{Instances, PerCall, PerReplica, Requests, Resources};
 pub use rollout::{
-    Canary, CanaryPause, CanaryStep, Health, HttpGet, OnFailure, Pin, Promote, Rollout,
+    Analysis, Canary, CanaryPause, CanaryStep, Health, HttpGet, OnFailure, Pin, Promote, Rollout,
 };
 pub use service::{ServiceSpec, ServiceType, TrafficDistribution};
 pub use status::{

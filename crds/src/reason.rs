@@ -333,6 +333,8 @@ pub enum Reason {
     PinUnknown,
     /// A step of the canary lasts until somebody goes on with it.
     CanaryPaused,
+    /// The requests of a canary went worse than rollout.canary.analysis allows.
+    CanaryFailed,
     /// A ControllerRevision of this name was not written by the operator.
     RevisionForged,
     // Tolerance
@@ -500,6 +502,7 @@ impl Reason {
             | Self::ProgressDeadlineExceeded
             | Self::RolloutPaused
             | Self::CanaryPaused
+            | Self::CanaryFailed
             | Self::PinUnknown
             | Self::GrantExceeded
             | Self::ManifestInvalid

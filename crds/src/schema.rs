@@ -16,6 +16,7 @@ pub use affinity::node_affinity;
 pub use peers::peers;
 
 use crate::bound;
+use crate::percent::Percent;
 
 /// Names whose last label is a number are addresses to a C library: `127.1`, `0x7f.1`.
 const HOST: &str = "isIP(self) || (self.matches('^([*][.]([a-z0-9-]+[.])+|([a-z0-9-]+[.])*)[a-z0-9-]+$') \
@@ -172,6 +173,23 @@ pub fn count_or_percent(_: &mut SchemaGenerator) -> Schema {
             "message": "must be a number of nodes from 1, or a percentage from 1% to 100%; write for example 25%",
         }],
     })
+}
+
+/// [`Percent`]. Goes with [`percent_to`].
+pub fn percent(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "maxLength": bound::PERCENT})
+}
+
+/// The rule of a percentage up to `most`, which is one that [`Percent`] reads.
+pub fn percent_to(most: Percent) -> Rule {
+    let syntax = match most {
+        Percent::WHOLE => "^(100|[0-9]{1,2}([.][0-9]{1,2})?)%$",
+        _ => "^[0-9]{1,3}([.][0-9]{1,2})?%$",
+    };
+    Rule::new(format!("self.matches('{syntax}')")).message(
+        format!("must be a percentage up to {most}; write digits with %, such as 1% or 0.5%")
+            .as_str(),
+    )
 }
 
 /// A map of labels, as a node selector has it.

@@ -107,6 +107,13 @@ impl Histogram {
             .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
+    /// How many took longer, as far as buckets tell: those whose bound is above.
+    pub fn above(&self, limit: Duration) -> u64 {
+        let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        let above = self.0.iter().filter(|(bound, _)| **bound > micros);
+        above.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
     /// How many buckets hold something.
     pub fn buckets(&self) -> usize {
         self.0.len()

@@ -283,6 +283,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), StartErr
         let issuer = keys.authorities.issuer(&rotation, now)?;
         let leaf = Leaf::new(issuer, hand_over_names, now)?;
         let acceptor = TlsAcceptor::from(Arc::new(leaf.server_config()?));
+        let tallies = Tallies::default();
         let hand_over = HandOver {
             reviewer: Reviewer::new(client.clone(), agent_service_account),
             authority: Authority::new(caches.clone(), keys.seal.public()),
@@ -293,7 +294,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), StartErr
             relay,
             resolver: resolver.clone(),
             denials,
-            tallies: Tallies::default(),
+            tallies: tallies.clone(),
             gate,
             metrics: metrics.clone(),
             transfers: HandOver::transfers(),
@@ -314,6 +315,7 @@ pub async fn run(args: Args, shutdown: CancellationToken) -> Result<(), StartErr
             resolver,
             trust,
             objections,
+            tallies,
             queue,
             metrics,
             seal: keys.seal.clone(),

@@ -54,10 +54,11 @@ use crate::queue::Queue;
 use crate::reader::{ReadError, Reader};
 use crate::resolver::{Looked, Request, Resolver};
 use crate::seal::SealKey;
+use crate::tallies::Tallies;
 use crate::trust::TrustBook;
 use crate::values::References;
 use crate::writer::{WriteError, Writer};
-use observe::Steadiness;
+use observe::{Steadiness, StepCalls};
 
 /// Pause after a step failed for a reason of the API server's.
 const RETRY: Duration = Duration::from_secs(2);
@@ -86,6 +87,8 @@ pub struct Context {
     pub trust: TrustBook,
     /// Which capability policies refuse which component.
     pub objections: Objections,
+    /// What revisions did that take over from each other.
+    pub tallies: Tallies,
     /// Components to look at.
     pub queue: Arc<Queue>,
     /// Where NetworkPolicies over the agents' ports are.
@@ -118,6 +121,7 @@ enum Error {
 /// What the leader remembers between two looks.
 struct Memory {
     steadiness: Steadiness,
+    step_calls: StepCalls,
     /// When the EndpointSlices of each component were last written.
     slices: BTreeMap<Key, Instant>,
     /// When a wave of each component was stopped last, by uid.
@@ -142,6 +146,7 @@ pub async fn run(mut context: Context, shutdown: CancellationToken) {
         );
         let mut memory = Memory {
             steadiness: Steadiness::default(),
+            step_calls: StepCalls::default(),
             slices: BTreeMap::new(),
             stops: BTreeMap::new(),
             events: Events::new(&context.client, &context.identity),
@@ -275,6 +280,9 @@ async fn reconcile(
         existing: existing.map(|policy| Box::new((*policy).clone())),
     });
     let now = Instant::now();
+    let status = observed.component.status.as_ref();
+    let uid = observed.component.uid().unwrap_or_default();
+    observed.calls = (memory.step_calls).observe(key, &uid, status, &context.tallies);
     observed.since_slices = memory
         .slices
         .get(key)
@@ -311,7 +319,6 @@ async fn reconcile(
     ]);
     if plan.stopped > 0 {
         // Before it is carried out: a wave that failed half-way was a wave.
-        let uid = observed.component.uid().unwrap_or_default();
         memory.stops.insert(uid, Instant::now());
         let placements = plan.stopped;
         tracing::warn!(component = %key, placements, "stopped by a trust policy with whenRunning: Stop");
@@ -461,6 +468,8 @@ async fn forget(context: &mut Context, memory: &mut Memory) {
     context.resolver.retain(|key| keys.contains(key));
     context.objections.retain(|key| keys.contains(key));
     memory.steadiness.retain(|uid| placements.contains(uid));
+    memory.step_calls.retain(|key| keys.contains(key));
+    context.tallies.retain(|key| keys.contains(key));
     memory.events.retain(|key| keys.contains(key));
     memory.slices.retain(|key, _| keys.contains(key));
     memory.stops.retain(|uid, _| uids.contains(uid));

@@ -11,6 +11,7 @@
 //! everywhere for `minReadySeconds`: so going back needs nobody but the node, not even the
 //! old values in the spec, and no node is ever left without what serves.
 
+mod analysis;
 mod canary;
 mod cause;
 mod sight;
@@ -20,9 +21,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crds::component::OnFailure;
+use crds::handover::TALLIES_EVERY_SECONDS;
 use crds::placement::PlacedRevision;
 
-pub use canary::{Pause, Share, Step};
+use analysis::Verdict;
+pub use analysis::{Analysis, Calls, Finding, Part};
+pub use canary::{Pause, Share, Step, Until};
 pub use cause::Cause;
 use sight::Stage;
 pub use sight::{Failure, NodeSight, Sight, Version};
@@ -69,6 +73,8 @@ pub struct Rules {
     pub steps: Vec<Step>,
     /// How many of them are not waited in, because somebody said so.
     pub promoted: usize,
+    /// What its requests must come to, while there is another revision to go back to.
+    pub analysis: Option<Analysis>,
 }
 
 /// What to do now.
@@ -163,6 +169,9 @@ fn advance(before: Progress, elapsed: Option<Duration>, sight: &Sight, rules: &R
     if let (Some(failure), Some(_)) = (sight.condemned(), &sight.proven) {
         return falls(sight, rules, Cause::Node(failure));
     }
+    if let (Verdict::Bad(finding), Some(_)) = (rules.judge(sight), &sight.proven) {
+        return falls(sight, rules, Cause::Requests(finding));
+    }
     match (rules.steps.get(before.step), &sight.proven) {
         (Some(step), Some(_)) => canary::advance(before, *step, elapsed, sight, rules),
         _ => take_over(before, elapsed, sight, rules),
@@ -205,6 +214,7 @@ fn take_over(before: Progress, elapsed: Option<Duration>, sight: &Sight, rules: 
             .left
             .into_iter()
             .chain(sight.steady_in(rules.min_ready))
+            .chain(rules.looks_again(sight))
             .min(),
         is_overdue: clock.is_over,
         is_paused: rules.is_paused && sight.nodes.iter().any(held_back),
@@ -263,6 +273,19 @@ fn newcomer(sight: &Sight, is_paused: bool) -> Option<Version> {
         Some(other) => Some(other),
         None if is_paused => sight.proven.clone(),
         None => Some(sight.wanted.clone()),
+    }
+}
+
+impl Rules {
+    fn judge(&self, sight: &Sight) -> Verdict {
+        let analysis = self.analysis.as_ref();
+        analysis.map_or(Verdict::Good, |analysis| analysis.judge(&sight.calls))
+    }
+
+    /// When there may be more requests to judge.
+    fn looks_again(&self, sight: &Sight) -> Option<Duration> {
+        let is_judged = self.analysis.is_some() && sight.proven.is_some();
+        is_judged.then_some(Duration::from_secs(TALLIES_EVERY_SECONDS))
     }
 }
 

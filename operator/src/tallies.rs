@@ -86,6 +86,11 @@ impl Tallies {
         }
     }
 
+    /// Forgets components that no longer exist.
+    pub fn retain(&self, exists: impl Fn(&Key) -> bool) {
+        self.lock().retain(|key, _| exists(key));
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Component>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -172,6 +172,7 @@ impl Case {
             },
             since_stop: None,
             since_progress: None,
+            calls: Default::default(),
             values: Ok(()),
             nodes: BTreeMap::from([("n1".to_owned(), node())]),
             placements: Vec::new(),

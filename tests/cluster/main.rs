@@ -3,6 +3,7 @@
 //! `tests/in-namespace cargo test -p e2e --test cluster`.
 
 mod admission;
+mod analysis;
 mod answers;
 mod approve;
 mod canary;

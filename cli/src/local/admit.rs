@@ -21,6 +21,7 @@ use operator::component::{Decision, Validated, admit, revision, validate};
 use operator::node::Nodes;
 use operator::placement::Mode;
 use operator::resolver::{Admitted, Resolution};
+use operator::rollout::Calls;
 use operator::service::Standing;
 use operator::values as lookup;
 use registry::{Client, Credentials, PullSecret};
@@ -198,6 +199,7 @@ fn observed(
         usage: around.usage,
         since_stop: None,
         since_progress: None,
+        calls: Calls::default(),
         values: Ok(()),
         nodes: Nodes::default(),
         placements: Vec::new(),

@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::percent::Percent;
 use crate::{bound, schema};
 
 /// How a new revision takes over.
@@ -61,12 +62,48 @@ pub struct Rollout {
 /// Shares of the requests that a new revision is given on every node before it is given all.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("self.steps.map(step, step.weight).isSorted() && self.steps.all(step, self.steps.exists_one(other, other.weight == step.weight))")
-    .message("each step must give more than the one before; write the weights in rising order"))]
+    .message("steps: each must give more than the one before; write the weights in rising order"))]
 pub struct Canary {
     /// The shares, one after the other.
     #[schemars(length(min = 1, max = bound::CANARY_STEPS))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub steps: Vec<CanaryStep>,
+    /// What the requests of the new revision must come to in each step; absent: nobody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
+}
+
+/// How the requests of a new revision must go. A revision whose requests go worse has failed. It
+/// is judged by what agents count, from the beginning of each step, and until the old one is let
+/// go. Answers of 4xx never count.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.maxErrorRate) || has(self.maxLatencyP99) || has(self.maxRegression)")
+    .message("analysis judges nothing; write maxErrorRate, maxLatencyP99 or maxRegression"))]
+pub struct Analysis {
+    /// Requests that a step needs: with fewer nothing is judged, and the step goes on until they
+    /// have come or progressDeadlineSeconds have passed since its pause.
+    #[serde(default = "default_min_requests")]
+    #[schemars(range(min = 1, max = bound::ANALYSIS_REQUESTS))]
+    pub min_requests: u32,
+    /// The largest share of its requests that may fail: traps, limits, timeouts. What it answers
+    /// itself with 5xx is only compared, by maxRegression: callers may choose that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::percent")]
+    #[x_kube(validation = schema::percent_to(Percent::WHOLE))]
+    pub max_error_rate: Option<Percent>,
+    /// The longest that 99 of 100 of its response heads may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    #[x_kube(validation = schema::duration_between(bound::LATENCY_MIN, bound::LATENCY_MAX))]
+    pub max_latency_p99: Option<Span>,
+    /// How much worse than the old revision it may be in the same step, beyond what chance
+    /// explains: in the share of requests that failed or were answered with 5xx, and in the time
+    /// that 99 of 100 take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::percent")]
+    #[x_kube(validation = schema::percent_to(Percent::MAX))]
+    pub max_regression: Option<Percent>,
 }
 
 /// A share of the requests, and how long it stays so.
@@ -214,4 +251,8 @@ fn default_revision_history_limit() -> u32 {
 
 fn default_progress_deadline_seconds() -> u32 {
     600
+}
+
+fn default_min_requests() -> u32 {
+    100
 }

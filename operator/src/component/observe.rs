@@ -4,6 +4,8 @@
 //! What is gathered is plain data with no clock in it, so that `plan` is a
 //! function of this value alone and a test can write it down.
 
+mod step_calls;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +27,12 @@ use crate::node::Nodes;
 use crate::port::NoPortFree;
 use crate::reader::{ReadError, Reader};
 use crate::resolver::{Resolution, Review};
+use crate::rollout::Calls;
 use crate::seal::SealPublicKey;
 use crate::service::Standing;
 use crate::values::{self, References, ValuesError};
+
+pub use step_calls::StepCalls;
 
 /// A component and everything around it.
 #[derive(Debug, Clone)]
@@ -46,6 +51,8 @@ pub struct Observed {
     pub since_stop: Option<Duration>,
     /// How long ago the rollout last got on, by the operator's clock and its status.
     pub since_progress: Option<Duration>,
+    /// What it and the revision that it replaces have answered since its step began.
+    pub calls: Calls,
     /// Whether all values it refers to are there.
     pub values: Result<(), Blocked>,
     /// The nodes, with what other components reserve on them.
@@ -212,6 +219,7 @@ pub async fn observe(
     };
     let mut observed = Observed {
         since_progress: since_progress(&component, Timestamp::now()),
+        calls: Calls::default(),
         component,
         resolution: Resolution::Pending,
         reviews: Vec::new(),

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use super::{Cause, Clock, NodeSight, Progress, Rules, Sight, State, Turn, WHOLE, falls, weights};
+use super::{
+    Cause, Clock, NodeSight, Progress, Rules, Sight, State, Turn, Verdict, WHOLE, falls, weights,
+};
 
 /// A share of the requests, and how long it stays so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +37,19 @@ pub struct Share {
     pub steps: usize,
     /// The share, in percent.
     pub weight: u32,
-    /// Whether somebody has to say to go on.
-    pub is_endless: bool,
+    /// What ends it.
+    pub until: Until,
+}
+
+/// What ends a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Nodes that get so far, and its pause.
+    Time,
+    /// So many requests, to judge it by.
+    Requests(u64),
+    /// Somebody who says to go on.
+    Somebody,
 }
 
 /// One turn in a step.
@@ -78,7 +91,7 @@ pub(super) fn advance(
         again: clock.left,
         is_paused: rules.is_paused,
         held,
-        share: Some(share(before.step, step, rules, false)),
+        share: Some(share(before.step, step, rules, Until::Time)),
         ..Turn::of(clock.state(progress), sight, wanted)
     }
 }
@@ -102,9 +115,27 @@ fn wait(
         Pause::For(pause) => Some(pause.saturating_sub(waited)),
         Pause::Endless => None,
     };
-    let goes_on = left.is_some_and(|left| left.is_zero());
+    // Whoever promotes it has judged it.
+    let needs_more = !is_promoted && rules.judge(sight) == Verdict::Open;
+    let is_over = left.is_some_and(|left| left.is_zero());
+    let goes_on = is_over && !needs_more;
+    if let (Pause::For(pause), Some(analysis), true) = (step.pause, &rules.analysis, needs_more)
+        && waited >= pause.saturating_add(rules.deadline)
+        && !rules.is_paused
+        && sight.may_start
+    {
+        return falls(sight, rules, Cause::TooFewRequests(analysis.min_requests));
+    }
+    let again = rules.looks_again(sight);
+    let until = match (&rules.analysis, left) {
+        (_, None) => Until::Somebody,
+        (Some(analysis), Some(_)) if is_over && needs_more => {
+            Until::Requests(analysis.min_requests)
+        }
+        _ => Until::Time,
+    };
     let turn = |state| Turn {
-        share: Some(share(before.step, step, rules, left.is_none())),
+        share: Some(share(before.step, step, rules, until)),
         ..Turn::of(state, sight, &sight.wanted)
     };
     match left {
@@ -122,23 +153,29 @@ fn wait(
             Turn {
                 again: Some(Duration::ZERO),
                 held: weights::shared(sight, weight),
-                share: following.map(|following| share(next.step, *following, rules, false)),
+                share: following.map(|following| share(next.step, *following, rules, Until::Time)),
                 ..turn(State::Advancing(next))
             }
         }
         Some(left) => Turn {
-            again: Some(left),
+            again: match again {
+                Some(again) if is_over => Some(again),
+                again => again.into_iter().chain([left]).min(),
+            },
             ..turn(State::Advancing(progress))
         },
-        None => turn(State::Waiting(progress)),
+        None => Turn {
+            again,
+            ..turn(State::Waiting(progress))
+        },
     }
 }
 
-fn share(index: usize, step: Step, rules: &Rules, is_endless: bool) -> Share {
+fn share(index: usize, step: Step, rules: &Rules, until: Until) -> Share {
     Share {
         step: index.saturating_add(1),
         steps: rules.steps.len(),
         weight: step.weight,
-        is_endless,
+        until,
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crds::Reason;
 
-use super::Failure;
+use super::{Failure, Finding};
 
 /// Why a revision has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub enum Cause {
     Node(Failure),
     /// It has reached no further node for too long; what a node says of it, if one does.
     Deadline(Option<Failure>),
+    /// Its requests go worse than they may.
+    Requests(Finding),
+    /// A step of its canary has not had as many requests as it needs for too long.
+    TooFewRequests(u64),
 }
 
 impl Cause {
@@ -20,7 +24,8 @@ impl Cause {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Node(failure) => failure.reason,
-            Self::Deadline(_) => Reason::ProgressDeadlineExceeded,
+            Self::Deadline(_) | Self::TooFewRequests(_) => Reason::ProgressDeadlineExceeded,
+            Self::Requests(_) => Reason::CanaryFailed,
         }
     }
 }
@@ -32,6 +37,11 @@ impl fmt::Display for Cause {
             Self::Node(failure) => write!(f, "failed {failure}"),
             Self::Deadline(None) => f.write_str(LATE),
             Self::Deadline(Some(failure)) => write!(f, "{LATE}, last {failure}"),
+            Self::Requests(finding) => finding.fmt(f),
+            Self::TooFewRequests(needed) => write!(
+                f,
+                "was not asked the {needed} times that analysis.minRequests wants within rollout.progressDeadlineSeconds of a step's pause"
+            ),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crds::Reason;
 use crds::placement::PlacedRevision;
 
-use super::WHOLE;
+use super::{Calls, WHOLE};
 
 /// A revision, as a placement names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Sight {
     pub proven: Option<Version>,
     /// Whether nothing outside keeps the wanted one from being started.
     pub may_start: bool,
+    /// What both have answered since the step began.
+    pub calls: Calls,
     /// The nodes that are to serve it.
     pub nodes: BTreeMap<String, NodeSight>,
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use capability::Bytes;
-use crds::{CapabilityPolicySpec, Reason, WasmComponent};
+use crds::{CapabilityPolicySpec, Reason, Tally, WasmComponent};
 use k8s_openapi::api::core::v1::Taint;
 use serde::Deserialize;
 
@@ -76,6 +76,12 @@ pub(super) struct GivenUpdate {
     pub(super) step: Option<i32>,
     /// Seconds since it reached the last node; absent while its time stands still.
     pub(super) since: Option<u64>,
+    /// What it has answered since the step began.
+    #[serde(default)]
+    pub(super) calls: Tally,
+    /// What the revision before it has answered since then.
+    #[serde(default)]
+    pub(super) calls_before: Tally,
 }
 
 #[derive(Deserialize)]

@@ -29,6 +29,7 @@ use operator::node::{Agent, NodeFact, Nodes};
 use operator::placement::{self, Standing};
 use operator::port::{Holder, Ledger, NoPortFree};
 use operator::resolver::{Admitted, Failure, Finding, Resolution, Review};
+use operator::rollout::Calls;
 use operator::service;
 use serde_json::json;
 
@@ -97,6 +98,12 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
         others,
     } = given;
     let since_progress = updating.as_ref().and_then(|update| update.since);
+    let calls = updating
+        .as_ref()
+        .map_or_else(Calls::default, |update| Calls {
+            wanted: update.calls.clone(),
+            proven: update.calls_before.clone(),
+        });
     let never_admitted = !matches!(resolution, GivenResolution::Done(_)) && placements.is_empty();
     let mut component = component;
     if let Some(word) = current {
@@ -114,6 +121,7 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
         reached,
         step,
         since,
+        ..
     }) = updating
     {
         let document = document(&component, validated, &to, &manifests);
@@ -230,6 +238,7 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
             ports: others.ports,
         },
         since_progress: since_progress.map(Duration::from_secs),
+        calls,
         since_stop: since_stop.map(Duration::from_secs),
         values: values.map_or(Ok(()), |blocked| {
             Err(Blocked {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crds::component::OnFailure;
-use operator::rollout::{Pause, State, Step, turn};
+use operator::rollout::{Analysis, Pause, State, Step, turn};
 use proptest::prelude::*;
 
 use model::{Act, Cluster, Fate, NEW, NEWER, OLD};
@@ -209,6 +209,31 @@ proptest! {
         cluster.want(NEWER);
         settle(&mut cluster);
         prop_assert!(cluster.serves_alone(NEWER), "{:?} {:?}", cluster.state, cluster.sight());
+    }
+
+    #[test]
+    fn a_revision_whose_requests_fail_never_takes_over(
+        mut cluster in cluster(), acts in prop::collection::vec(act(), 0..40),
+    ) {
+        cluster.fates.insert(NEW, vec![Fate::Good; 5]);
+        cluster.rules.analysis = Some(Analysis {
+            min_requests: 10,
+            max_error_rate: "1%".parse().ok(),
+            max_p99: None,
+            max_regression: None,
+        });
+        let judged = Step { weight: 90, pause: Pause::For(Duration::from_secs(60)) };
+        cluster.rules.steps.push(judged);
+        cluster.want(NEW);
+        let rest = [Act::Pause(false), Act::Return(0), Act::Return(1), Act::Return(2), Act::Return(3), Act::Return(4)];
+        let end = (0..TURNS).flat_map(|_| [Act::Agents, Act::Pass(10)]);
+        for act in acts.into_iter().chain(rest).chain(end) {
+            cluster.act(&act);
+            cluster.ask_in_vain();
+            cluster.turn();
+            prop_assert_ne!(cluster.state, State::Rest);
+        }
+        prop_assert_eq!(cluster.state, State::Failed);
     }
 
     #[test]

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crds::Reason;
+use crds::Tally;
 use crds::component::OnFailure;
 use crds::placement::PlacedRevision;
-use operator::rollout::{NodeSight, Progress, Rules, Sight, State, Step, Turn, Version, turn};
+use operator::rollout::{
+    Calls, NodeSight, Progress, Rules, Sight, State, Step, Turn, Version, turn,
+};
 
 pub(crate) const OLD: &str = "old";
 pub(crate) const NEW: &str = "new";
@@ -52,6 +55,7 @@ pub(crate) struct Cluster {
     nodes: BTreeMap<String, Node>,
     now: Duration,
     since: Duration,
+    calls: Calls,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -114,6 +118,7 @@ impl Cluster {
                 is_paused: false,
                 steps,
                 promoted: 0,
+                analysis: None,
             },
             fates,
             wanted: revision,
@@ -123,6 +128,7 @@ impl Cluster {
                 .collect(),
             now: Duration::from_secs(1_000),
             since: Duration::ZERO,
+            calls: Calls::default(),
         }
     }
 
@@ -200,6 +206,7 @@ impl Cluster {
             wanted: version(self.wanted),
             proven: (self.proven != self.wanted).then(|| version(self.proven)),
             may_start: true,
+            calls: self.calls.clone(),
             nodes: nodes.collect(),
         }
     }
@@ -218,11 +225,35 @@ impl Cluster {
         if turn.state != self.state {
             self.since = self.now;
         }
+        let step = |state: State| state.progress().map(|progress| progress.step);
+        if step(turn.state) != step(self.state) {
+            self.calls = Calls::default();
+        }
         self.state = turn.state;
         if turn.state != State::Failed && self.serves_alone(self.wanted) {
             (self.proven, self.state) = (self.wanted, State::Rest);
         }
         turn
+    }
+
+    /// Callers ask wherever a revision has a weight, and every answer of the wanted one fails.
+    pub(crate) fn ask_in_vain(&mut self) {
+        let answered = |revision: &str, trapped| {
+            let serves = |node: &&Node| node.prepared.contains(revision);
+            let nodes = self.nodes.values().filter(serves).count() as u64;
+            let has_weight = self.weights_of(revision).values().any(|weight| *weight > 0);
+            let requests = if has_weight { nodes * 10 } else { 0 };
+            Tally {
+                failures: BTreeMap::from([(Reason::Trapped, requests * trapped)]),
+                errors: 0,
+                latency: [(1_000, requests)].into_iter().collect(),
+            }
+        };
+        let (wanted, proven) = (answered(self.wanted, 1), answered(self.proven, 0));
+        self.calls = Calls {
+            wanted: self.calls.wanted.plus(&wanted),
+            proven: self.calls.proven.plus(&proven),
+        };
     }
 
     pub(crate) fn weights_of(&self, revision: &str) -> BTreeMap<String, u32> {

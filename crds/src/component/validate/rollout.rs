@@ -1,7 +1,8 @@
 //! What a rollout says of single revisions: shares, steps that are passed, and pins.
 
 use crate::bound;
-use crate::component::{Canary, Pin, Promote};
+use crate::component::{Analysis, Canary, Pin, Promote};
+use crate::percent::Percent;
 use crate::problem::Problems;
 
 pub(super) fn pin(problems: &mut Problems, pin: Option<&Pin>) {
@@ -61,11 +62,50 @@ pub(super) fn canary(problems: &mut Problems, canary: Option<&Canary>, promote: 
             "write the weights in rising order",
         );
     }
+    if let Some(analysis) = canary.and_then(|canary| canary.analysis.as_ref()) {
+        self::analysis(problems, analysis);
+    }
     if let Some(Promote { revision, step }) = promote {
         problems.text("spec.rollout.promote.revision", revision, bound::NAME);
         if let Some(step) = step {
             let most = i32::try_from(bound::CANARY_STEPS).unwrap_or(i32::MAX);
             problems.within("spec.rollout.promote.step", step, &1, &most);
         }
+    }
+}
+
+fn analysis(problems: &mut Problems, analysis: &Analysis) {
+    const AT: &str = "spec.rollout.canary.analysis";
+    let Analysis {
+        min_requests,
+        max_error_rate,
+        max_latency_p99,
+        max_regression,
+    } = analysis;
+    problems.within(
+        &format!("{AT}.minRequests"),
+        min_requests,
+        &1,
+        &bound::ANALYSIS_REQUESTS,
+    );
+    if let Some(rate) = max_error_rate
+        && *rate > Percent::WHOLE
+    {
+        problems.add(
+            format!("{AT}.maxErrorRate"),
+            format!("is {rate}"),
+            "write a percentage up to 100%",
+        );
+    }
+    if let Some(p99) = max_latency_p99 {
+        let (least, most) = (bound::LATENCY_MIN, bound::LATENCY_MAX);
+        problems.within(&format!("{AT}.maxLatencyP99"), p99, &least, &most);
+    }
+    if max_error_rate.is_none() && max_latency_p99.is_none() && max_regression.is_none() {
+        problems.add(
+            AT,
+            "judges nothing",
+            "write maxErrorRate, maxLatencyP99 or maxRegression",
+        );
     }
 }

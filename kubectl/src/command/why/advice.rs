@@ -170,7 +170,10 @@ pub(super) fn next(
         | Reason::Unknown => vec![format!(
             "kubectl describe wcp -n {namespace} -l lighterman.dev/component={name}"
         )],
-        Reason::RevisionFailed | Reason::RolledBack | Reason::ProgressDeadlineExceeded => vec![
+        Reason::RevisionFailed
+        | Reason::RolledBack
+        | Reason::CanaryFailed
+        | Reason::ProgressDeadlineExceeded => vec![
             format!("kubectl lm rollout history {name} -n {namespace}"),
             format!("kubectl describe wcp -n {namespace} -l lighterman.dev/component={name}"),
         ],

@@ -15,7 +15,9 @@ use super::target;
 use crate::component::Validated;
 use crate::component::observe::{Observed, Placed};
 use crate::placement::{Counts, Standing};
-use crate::rollout::{NodeSight, Pause, Progress, Rules, Sight, State, Step, Turn, Version, turn};
+use crate::rollout::{
+    Analysis, NodeSight, Pause, Progress, Rules, Sight, State, Step, Turn, Version, turn,
+};
 
 /// Where the rollout stands.
 #[derive(Debug, Default)]
@@ -56,6 +58,7 @@ impl Rollout {
             wanted: version(asked),
             proven: proven.as_ref().map(version),
             may_start: may_run && observed.values.is_ok(),
+            calls: observed.calls.clone(),
             nodes: assigned
                 .keys()
                 .map(|node| (node.clone(), sight(observed, node)))
@@ -129,6 +132,18 @@ fn rules(validated: &Validated, asked: &Target, nodes: usize) -> Rules {
         is_paused: rollout.paused,
         steps: steps.map(step).collect(),
         promoted: promoted.map_or(0, |of| of.step.map_or(usize::MAX, index)),
+        analysis: (rollout.canary.as_ref())
+            .and_then(|canary| canary.analysis.as_ref())
+            .map(analysis),
+    }
+}
+
+fn analysis(analysis: &crds::component::Analysis) -> Analysis {
+    Analysis {
+        min_requests: u64::from(analysis.min_requests),
+        max_error_rate: analysis.max_error_rate,
+        max_p99: analysis.max_latency_p99.map(|span| span.0),
+        max_regression: analysis.max_regression,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::component::observe::Observed;
 use crate::component::plan::Outlook;
 use crate::placement;
 use crate::resolver::Resolution;
-use crate::rollout::Share;
+use crate::rollout::{Share, Until};
 use crate::service::Standing;
 
 /// One step of the way, as a condition.
@@ -379,9 +379,9 @@ fn progress_step(observed: &Observed, outlook: &Outlook, failure: Option<&Rollou
     }
     if let Some(share) = outlook.share {
         let (reason, message) = shared(share, &target.name);
-        let status = match share.is_endless {
-            true => False,
-            false => True,
+        let status = match share.until {
+            Until::Somebody => False,
+            Until::Time | Until::Requests(_) => True,
         };
         return step(kind, status, reason, message);
     }
@@ -427,19 +427,23 @@ fn shared(share: Share, revision: &str) -> (Reason, String) {
         step,
         steps,
         weight,
-        is_endless,
+        until,
     } = share;
     let told = format!(
         "revision {revision} is given {weight} % of the requests, step {step} of {steps} of its canary"
     );
-    match is_endless {
-        true => (
+    match until {
+        Until::Somebody => (
             Reason::CanaryPaused,
             format!(
                 "{told}; go on with `kubectl lm rollout resume`, or end it with `promote` or `undo`"
             ),
         ),
-        false => (Reason::RollingOut, told),
+        Until::Requests(needed) => (
+            Reason::RollingOut,
+            format!("{told}, until it has been asked {needed} times in it"),
+        ),
+        Until::Time => (Reason::RollingOut, told),
     }
 }
 
