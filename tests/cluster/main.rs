@@ -18,6 +18,7 @@ mod fleet;
 mod foreign_node;
 mod forgery;
 mod guards;
+mod interruptions;
 mod keyless;
 mod limits;
 mod network_policy;
