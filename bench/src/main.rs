@@ -9,6 +9,7 @@ mod figure;
 mod fleet;
 mod load;
 mod server;
+mod update;
 
 use std::path::PathBuf;
 
@@ -86,6 +87,25 @@ fn main() -> Result<()> {
     let applied = apply::measure()?;
     figures.add("apply_to_200_cold", applied.cold, "s", Bar::None);
     figures.add("apply_to_200_warm", applied.warm, "s", Bar::None);
+
+    eprintln!("bench: components that change their version");
+    let updated = update::measure()?;
+    for (components, seconds) in updated.seconds {
+        figures.add(&format!("update_{components}"), seconds, "s", Bar::None);
+    }
+    figures.add("update_swap", updated.swap_millis, "ms", Bar::None);
+    figures.add(
+        "worker_100_components",
+        updated.one_version,
+        "MiB",
+        Bar::None,
+    );
+    figures.add(
+        "worker_100_both_versions",
+        updated.both_versions,
+        "MiB",
+        Bar::None,
+    );
 
     eprintln!("bench: fleets of simulated agents");
     let fleet = fleet::measure()?;

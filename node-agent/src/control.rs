@@ -55,7 +55,7 @@ use crate::network::Network;
 use crate::source::Source;
 use crate::transport::Link;
 use audit::Auditor;
-use figures::Question;
+use figures::{Question, Swaps};
 use plan::{Failure, Phase, Running};
 use prepare::{Judged, Loaded, PrepareError, Prepared, Preparer};
 use refresh::Refreshes;
@@ -142,6 +142,7 @@ struct Control<S: ?Sized> {
     spawner: Option<OwnedFd>,
     next_slot: u64,
     worker_starts: u64,
+    swaps: Swaps,
     settling_until: Instant,
     waiting_questions: Vec<Question>,
     /// Set once the agent is being stopped: when it ends even if something still runs.
@@ -165,6 +166,8 @@ struct SlotFacts {
     /// they differ a status would say what is not so yet.
     told_turn: u64,
     served_turn: u64,
+    /// When the worker was told the last turn.
+    told_at: Instant,
     /// What revisions were judged by.
     judged: BTreeMap<String, Judged>,
     /// Why revisions that run would not be admitted today.
@@ -229,6 +232,7 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
         spawner: None,
         next_slot: 1,
         worker_starts: 0,
+        swaps: Swaps::default(),
         settling_until: Instant::now() + SETTLE,
         waiting_questions: Vec::new(),
         stop_deadline: None,
@@ -455,6 +459,9 @@ impl<S: Source + ?Sized> Control<S> {
                 let Some(key) = self.key_of(slot) else { return };
                 if let Some(facts) = self.slots.get_mut(&key) {
                     facts.served_turn = facts.served_turn.max(turn.min(facts.told_turn));
+                    if turn == facts.told_turn {
+                        self.swaps.count(facts.told_at.elapsed());
+                    }
                 }
             }
             FromWorker::Drained {

@@ -6,6 +6,7 @@ mod admission;
 mod analysis;
 mod answers;
 mod approve;
+mod bad_versions;
 mod canary;
 mod capabilities;
 mod charts;

@@ -83,7 +83,7 @@ fn a_paused_rollout_waits_until_it_is_resumed_and_what_served_goes_on() -> Resul
 }
 
 /// The program as kubectl would start it.
-fn lm(tenant: &Tenant, arguments: &[&str]) -> Result<Output> {
+pub(crate) fn lm(tenant: &Tenant, arguments: &[&str]) -> Result<Output> {
     let program = tools::ours("kubectl-lm", "kubectl-lighterman")?;
     let mut command = std::process::Command::new(program);
     command
@@ -101,7 +101,7 @@ pub(crate) fn done(tenant: &Tenant, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let stdout = String::from_utf8_lossy(&output.stdout);
     format!("{stdout}{}", String::from_utf8_lossy(&output.stderr))
 }

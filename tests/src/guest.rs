@@ -14,15 +14,22 @@ const VERSION: &str = include_str!("../guests/version.wat");
 /// # Errors
 /// `version` or `copy` would not survive being written into the text.
 pub fn version(version: &str, copy: &str) -> Result<Vec<u8>> {
+    wat::parse_str(version_text(version, copy)?).context("guests/version.wat")
+}
+
+/// The text of [`version`], to be changed by a test.
+///
+/// # Errors
+/// As for [`version`].
+pub fn version_text(version: &str, copy: &str) -> Result<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
     ensure!(
         version.chars().chain(copy.chars()).all(plain),
         "'{version}' or '{copy}' is no plain word"
     );
-    let text = VERSION
+    Ok(VERSION
         .replace("{VERSION}", version)
-        .replace("{COPY}", copy);
-    wat::parse_str(text).context("guests/version.wat")
+        .replace("{COPY}", copy))
 }
 
 /// `wasm` with the custom section that says its name.

@@ -85,11 +85,12 @@ impl Call {
         limits: &PerCall,
         caller: Option<&Arc<Caller>>,
     ) -> Arc<Call> {
+        let started = Instant::now();
         Arc::new(Call {
             caller: caller.cloned(),
             account,
-            started: Instant::now(),
-            meter: Meter::new(limits.cpu_time.0),
+            started,
+            meter: Meter::new(started, limits.cpu_time.0),
             holding: Holding::new(limits.memory.0),
             ended_by: AtomicU8::new(0),
             denied: AtomicU8::new(0),
@@ -154,10 +155,14 @@ impl Call {
         self.untimed.store(false, Ordering::Relaxed);
     }
 
-    /// The guest gave its response head, or the call ended without one.
+    /// The guest gave its response head in the poll that has just ended.
     pub(crate) fn answered(&self, with_error: bool) {
+        self.time(with_error, || self.meter.last_seen());
+    }
+
+    fn time(&self, with_error: bool, took: impl FnOnce() -> Duration) {
         if self.untimed.swap(false, Ordering::AcqRel) {
-            self.account.latencies.record(self.started.elapsed());
+            self.account.latencies.record(took());
             self.account
                 .errors
                 .fetch_add(with_error.into(), Ordering::Relaxed);
@@ -167,7 +172,7 @@ impl Call {
     /// Counts the call once, whoever comes first.
     pub(crate) fn count(&self, outcome: Outcome) {
         if outcome.is_timed() {
-            self.answered(false);
+            self.time(false, || self.started.elapsed());
         }
         if !self.counted.swap(true, Ordering::AcqRel) {
             self.account.tally.count(outcome);

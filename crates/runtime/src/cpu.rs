@@ -43,8 +43,10 @@ pub(crate) struct Meter {
     budget: u64,
     /// Nanoseconds used in polls that have ended.
     spent: AtomicU64,
-    /// When the current poll began, in nanoseconds since `origin`.
+    /// When the current poll began, in nanoseconds since `origin`; the first one at 0.
     poll_began: AtomicU64,
+    /// When the last poll ended, likewise; 0 before the first has.
+    poll_ended: AtomicU64,
     /// The thread's clock then, or up to a tick earlier.
     thread_began: AtomicU64,
     /// A turn that the current poll holds.
@@ -73,12 +75,14 @@ impl Turns {
 }
 
 impl Meter {
-    pub(crate) fn new(budget: Duration) -> Meter {
+    /// `origin`: now.
+    pub(crate) fn new(origin: Instant, budget: Duration) -> Meter {
         Meter {
-            origin: Instant::now(),
+            origin,
             budget: nanos(budget),
             spent: AtomicU64::new(0),
             poll_began: AtomicU64::new(0),
+            poll_ended: AtomicU64::new(0),
             thread_began: AtomicU64::new(0),
             has_turn: AtomicBool::new(false),
             turn: Mutex::new(None),
@@ -90,8 +94,18 @@ impl Meter {
         self.spent.load(Ordering::Relaxed) / 1_000
     }
 
+    /// From the origin to the end of the last poll.
+    pub(crate) fn last_seen(&self) -> Duration {
+        Duration::from_nanos(self.poll_ended.load(Ordering::Relaxed))
+    }
+
     fn begin_poll(&self) {
-        let now = Instant::now();
+        // Most calls are polled once, at once: then the origin is near enough, and each look at
+        // the clock can be told apart in what a call takes.
+        let now = match self.poll_ended.load(Ordering::Relaxed) {
+            0 => self.origin,
+            _ => Instant::now(),
+        };
         self.thread_began
             .store(recent_thread_nanos(now), Ordering::Relaxed);
         self.poll_began
@@ -99,7 +113,9 @@ impl Meter {
     }
 
     fn end_poll(&self) {
-        self.spent.store(self.used(), Ordering::Relaxed);
+        let elapsed = nanos(self.origin.elapsed());
+        self.poll_ended.store(elapsed.max(1), Ordering::Relaxed);
+        self.spent.store(self.used_at(elapsed), Ordering::Relaxed);
         if self.has_turn.swap(false, Ordering::Relaxed) {
             self.turn
                 .lock()
@@ -110,7 +126,10 @@ impl Meter {
 
     /// Nanoseconds used, the current poll included.
     fn used(&self) -> u64 {
-        let elapsed = nanos(self.origin.elapsed());
+        self.used_at(nanos(self.origin.elapsed()))
+    }
+
+    fn used_at(&self, elapsed: u64) -> u64 {
         let mut this_poll = elapsed.saturating_sub(self.poll_began.load(Ordering::Relaxed));
         if this_poll > 2 * nanos(TICK) {
             let began = self.thread_began.load(Ordering::Relaxed);
@@ -252,7 +271,7 @@ mod tests {
 
     #[test]
     fn time_in_which_the_thread_did_not_run_is_not_counted() {
-        let meter = Meter::new(Duration::from_millis(20));
+        let meter = Meter::new(Instant::now(), Duration::from_millis(20));
         meter.begin_poll();
         sleep(Duration::from_millis(60));
         assert!(!meter.exceeded(), "{} us", meter.used() / 1_000);
@@ -262,7 +281,7 @@ mod tests {
 
     #[test]
     fn time_in_which_it_ran_is_counted_over_all_polls() {
-        let meter = Meter::new(Duration::from_millis(20));
+        let meter = Meter::new(Instant::now(), Duration::from_millis(20));
         for _ in 0..30 {
             meter.begin_poll();
             spin(Duration::from_millis(1));

@@ -168,6 +168,16 @@ fn render(
             counts.worker_starts,
         ),
         (
+            "lighterman_agent_swaps",
+            "Changes of weights between revisions since the start.",
+            counts.swaps.count,
+        ),
+        (
+            "lighterman_agent_swap_microseconds",
+            "Time that those took, from the word to the worker until its answer.",
+            counts.swaps.micros,
+        ),
+        (
             "lighterman_agent_audit_records_lost",
             "Audit records that were lost on this node since the start, because too many came.",
             counts.audit_lost,

@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crds::Reason;
 
@@ -41,6 +42,7 @@ impl<S: Source + ?Sized> Control<S> {
                 continue;
             };
             facts.told_turn += 1;
+            facts.told_at = Instant::now();
             let (slot, turn) = (facts.id, facts.told_turn);
             if let Some(running) = self.running.slots.get_mut(&key) {
                 running.weights = Some(weigh.weights.clone());
@@ -92,6 +94,7 @@ impl<S: Source + ?Sized> Control<S> {
                 id,
                 loaded: Default::default(),
                 told_turn: 0,
+                told_at: Instant::now(),
                 served_turn: 0,
                 judged: Default::default(),
                 doubts: Default::default(),

@@ -1,6 +1,8 @@
 //! The counters of this node. The worker counts; the names that the counters are shown under
 //! come from control's own books.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
 use super::Control;
@@ -16,10 +18,29 @@ pub type Question = oneshot::Sender<Counts>;
 pub struct Counts {
     /// Workers that have started since control did.
     pub worker_starts: u64,
+    /// Changes of weights.
+    pub swaps: Swaps,
     /// Audit records that were lost on this node.
     pub audit_lost: u64,
     /// The counters of every revision.
     pub revisions: Vec<NamedFigures>,
+}
+
+/// Changes of weights that the worker has made, and how long it took to hear of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swaps {
+    /// How many.
+    pub count: u64,
+    /// From the word to the worker until its answer, all of them, in microseconds.
+    pub micros: u64,
+}
+
+impl Swaps {
+    pub(super) fn count(&mut self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.count = self.count.saturating_add(1);
+        self.micros = self.micros.saturating_add(micros);
+    }
 }
 
 /// Counters with the names that control knows for them.
@@ -89,6 +110,7 @@ impl<S: Source + ?Sized> Control<S> {
             .collect();
         let counts = Counts {
             worker_starts: self.worker_starts,
+            swaps: self.swaps,
             audit_lost: self.auditor.lost(),
             revisions,
         };

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 
 /// What an exchange needs of its component.
 #[derive(Debug)]
@@ -91,27 +91,28 @@ where
         .call(&service.given, &call, slot, request, head);
     let mut guest = Metered::new(Arc::clone(&call), guest);
     let mut returned = None;
-    let progress = timeout(
-        head_timeout,
-        poll_fn(|context| {
-            if returned.is_none()
-                && let Poll::Ready(result) = Pin::new(&mut guest).poll(context)
-            {
-                returned = Some(result);
-            }
-            // It may have sent its head and then trapped: then nobody need see the head.
-            let ended = returned.and_then(Result::err).or_else(|| call.ended_by());
-            if let Some(outcome) = ended {
-                return Poll::Ready(Progress::Over(outcome));
-            }
-            Pin::new(&mut heads).poll(context).map(progress)
-        }),
-    );
-    let progress = tokio::select! {
-        // Most calls are over at the first look.
-        biased;
-        progress = progress => progress,
-        () = is_cut(&service.cut) => Ok(Progress::Over(Outcome::Truncated)),
+    let mut progress = poll_fn(|context| {
+        if returned.is_none()
+            && let Poll::Ready(result) = Pin::new(&mut guest).poll(context)
+        {
+            returned = Some(result);
+        }
+        // It may have sent its head and then trapped: then nobody need see the head.
+        let ended = returned.and_then(Result::err).or_else(|| call.ended_by());
+        if let Some(outcome) = ended {
+            return Poll::Ready(Progress::Over(outcome));
+        }
+        Pin::new(&mut heads).poll(context).map(progress)
+    });
+    // Most calls are over at the first look, and need no timer.
+    let at_once = poll_fn(|context| Poll::Ready(Pin::new(&mut progress).poll(context)));
+    let progress = match at_once.await {
+        Poll::Ready(progress) => Ok(progress),
+        Poll::Pending => tokio::select! {
+            biased;
+            progress = timeout_at((call.started() + head_timeout).into(), progress) => progress,
+            () = is_cut(&service.cut) => Ok(Progress::Over(Outcome::Truncated)),
+        },
     };
     let response = match progress {
         Ok(Progress::Head(response)) => response,
