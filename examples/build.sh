@@ -19,6 +19,12 @@ command -v wasm-tools >/dev/null ||
 # Enough that a small guest never grows its memory, which each instance would pay for.
 heap="-C link-arg=--initial-heap=131072"
 
+# Panics name the files they are in: those of crates without the folder of whoever builds them.
+remap=
+for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
+    remap="$remap --remap-path-prefix=$folder=/crates/"
+done
+
 debian_rust=/usr/bin/cargo
 debian_std=/usr/lib/rustlib/src/rust/library/std/Cargo.toml
 debian_libc=/usr/lib/wasm32-wasi
@@ -33,19 +39,19 @@ has_target() {
 debian_compile() {
     [ -x "$debian_rust" ] && [ -e "$debian_std" ] ||
         fail "no Rust for WebAssembly: rustup target add $1, or on Debian" \
-            "apt-get install rustc-web cargo-web rust-web-src lld"
+            "apt-get install rustc-web cargo-web rust-web-src lld-19"
     linker=$(ls /usr/bin/wasm-ld* 2>/dev/null | sort -V | tail -n 1)
-    [ -n "$linker" ] || fail "no wasm linker: apt-get install lld"
+    [ -n "$linker" ] || fail "no wasm linker: apt-get install lld-19 (or a newer one)"
     target=$1 flags=$2
     shift 2
-    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS="-C linker=$linker $flags" \
+    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS="-C linker=$linker $remap $flags" \
         "$debian_rust" build --release --target "$target" -Z build-std=std,panic_abort "$@"
 }
 
 # compile [CARGO ARGUMENTS]: a module that needs nothing of an operating system.
 compile() {
     if has_target wasm32-unknown-unknown; then
-        RUSTFLAGS="$heap" cargo build --release --target wasm32-unknown-unknown "$@"
+        RUSTFLAGS="$remap $heap" cargo build --release --target wasm32-unknown-unknown "$@"
     else
         debian_compile wasm32-unknown-unknown "$heap" "$@"
     fi
@@ -54,7 +60,7 @@ compile() {
 # compile_wasi [CARGO ARGUMENTS]: a module whose std has files.
 compile_wasi() {
     if has_target wasm32-wasip1; then
-        cargo build --release --target wasm32-wasip1 "$@"
+        RUSTFLAGS="$remap" cargo build --release --target wasm32-wasip1 "$@"
     else
         [ -e "$debian_libc/crt1-reactor.o" ] ||
             fail "no libc for WASI: rustup target add wasm32-wasip1, or on Debian apt-get install wasi-libc"
