@@ -20,9 +20,9 @@ pub struct InvalidPercent(String);
 
 impl Percent {
     /// All of it.
-    pub const WHOLE: Self = Self(100_00);
+    pub const WHOLE: Self = Self(10_000);
     /// The largest that can be written.
-    pub const MAX: Self = Self(999_99);
+    pub const MAX: Self = Self(99_999);
 
     /// As a factor: 1 for `100%`.
     pub fn fraction(self) -> f64 {

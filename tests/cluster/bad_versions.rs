@@ -6,7 +6,6 @@ use e2e::eventually::{PATIENCE, eventually};
 use e2e::guest::{self, PROBE};
 use e2e::load::Load;
 use e2e::suite::shared;
-use e2e::tenant::Tenant;
 use serde_json::{Value, json};
 
 use crate::plug_in::{lm, said};

@@ -101,6 +101,7 @@ impl Case {
             usage: Usage::default(),
             since_stop: None,
             since_progress: None,
+            calls: Default::default(),
             values: Ok(()),
             nodes: Nodes::default(),
             placements: Vec::new(),
