@@ -71,6 +71,9 @@ use volumes::Volumes;
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long after the drain deadline control still waits for a worker to say that it is done.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// When volumes of nobody are looked at again that were still in use: the worker closes them
+/// a moment after it has said that it is done.
+const SWEEP_AGAIN: Duration = Duration::from_secs(10);
 
 /// What the loop is given.
 #[derive(Debug)]
@@ -137,6 +140,9 @@ struct Control<S: ?Sized> {
     strikes: Strikes,
     preparations: JoinSet<Preparation>,
     reviews: JoinSet<Option<Review>>,
+    /// Each says whether something was still in use.
+    sweeps: JoinSet<bool>,
+    sweep_at: Option<Instant>,
     worker: Option<Worker>,
     /// One that no worker has been given yet.
     spawner: Option<OwnedFd>,
@@ -228,6 +234,8 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
         strikes,
         preparations: JoinSet::new(),
         reviews: JoinSet::new(),
+        sweeps: JoinSet::new(),
+        sweep_at: None,
         worker: None,
         spawner: None,
         next_slot: 1,
@@ -286,6 +294,11 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
                 }
             }
             Some(ended) = control.reviews.join_next() => control.reviewed(ended.ok().flatten()),
+            Some(left) = control.sweeps.join_next() => {
+                if left.is_ok_and(|in_use| in_use) {
+                    control.sweep_at = Some(Instant::now() + SWEEP_AGAIN);
+                }
+            }
             Some(ended) = control.refreshes.under_way.join_next() => {
                 if let Ok(refreshed) = ended {
                     control.refreshed(refreshed).await;
@@ -526,14 +539,15 @@ impl<S: Source + ?Sized> Control<S> {
     }
 
     /// Removes volumes of components that are neither placed here nor still running.
-    fn sweep_volumes(&self) {
+    fn sweep_volumes(&mut self) {
+        self.sweep_at = None;
         let placed = self.desired.placements.values().map(|of| &of.component);
         let loaded = self.slots.values().flat_map(|facts| facts.loaded.values());
         let running = loaded.map(|loaded| &loaded.document.component);
         let owners = placed.chain(running).map(|component| component.uid.clone());
         let (owners, volumes) = (owners.collect(), Arc::clone(&self.volumes));
         // Deleting may take long, and nothing waits for it.
-        tokio::task::spawn_blocking(move || volumes.sweep(&owners));
+        self.sweeps.spawn_blocking(move || volumes.sweep(&owners));
     }
 
     fn key_of(&self, slot: SlotId) -> Option<PlacementKey> {

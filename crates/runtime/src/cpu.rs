@@ -169,9 +169,10 @@ pub(crate) async fn join_line(call: &Arc<Call>) {
     }
 }
 
-/// Makes the store ask at every tick whether it may go on.
+/// Makes the store ask at every tick whether it may go on, once it has run for a whole one: the
+/// next tick may come at once, and a short call would wait in line for nothing.
 pub(crate) fn supervise(store: &mut Store<Guest>) {
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(2);
     store.epoch_deadline_callback(|store: StoreContextMut<'_, Guest>| {
         let call = store.data().call();
         if call.ended_by().is_some() {

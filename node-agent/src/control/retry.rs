@@ -85,13 +85,21 @@ impl<S: Source + ?Sized> Control<S> {
         if self.settling_until > now {
             wake = wake.min(self.settling_until);
         }
-        let due = [self.stop_deadline, self.review_at, self.refreshes.next()];
+        let due = [
+            self.stop_deadline,
+            self.review_at,
+            self.sweep_at,
+            self.refreshes.next(),
+        ];
         due.into_iter().flatten().fold(wake, Instant::min)
     }
 
     pub(super) fn woken(&mut self, now: Instant) {
         if self.review_at.is_some_and(|at| at <= now) {
             self.start_reviews();
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.sweep_volumes();
         }
         self.start_refreshes(now);
         let slots = &mut self.running.slots;

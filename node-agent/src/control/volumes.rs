@@ -163,8 +163,8 @@ impl Volumes {
 
     /// Removes the scratch space of every component that is not among `owners`, and all content
     /// that is not in use, for it is made again from values. What is in use goes with a later
-    /// sweep.
-    pub fn sweep(&self, owners: &BTreeSet<String>) {
+    /// sweep; says whether something of nobody is.
+    pub fn sweep(&self, owners: &BTreeSet<String>) -> bool {
         let _turn = self.turn();
         let of_nobody = names(&self.scratch);
         for owner in of_nobody.into_iter().filter(|name| !owners.contains(name)) {
@@ -181,6 +181,8 @@ impl Volumes {
             }
             remove_empty(&directory);
         }
+        let left = names(&self.scratch).into_iter().chain(names(&self.contents));
+        left.into_iter().any(|name| !owners.contains(&name))
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {

@@ -51,11 +51,11 @@ fn scratch_space_outlives_whoever_used_it_and_goes_with_its_component() {
     assert!(path.join("kept").exists());
 
     // A placed component keeps its volumes; one that is gone does, too, while it drains.
-    node.volumes.sweep(&BTreeSet::from([OWNER.to_owned()]));
-    node.volumes.sweep(&BTreeSet::new());
+    assert!(!node.volumes.sweep(&BTreeSet::from([OWNER.to_owned()])));
+    assert!(node.volumes.sweep(&BTreeSet::new()), "it is in use");
     assert!(path.join("kept").exists());
     drop(second);
-    node.volumes.sweep(&BTreeSet::new());
+    assert!(!node.volumes.sweep(&BTreeSet::new()));
     assert!(!path.parent().unwrap().exists());
 }
 
