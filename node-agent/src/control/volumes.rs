@@ -181,7 +181,9 @@ impl Volumes {
             }
             remove_empty(&directory);
         }
-        let left = names(&self.scratch).into_iter().chain(names(&self.contents));
+        let left = names(&self.scratch)
+            .into_iter()
+            .chain(names(&self.contents));
         left.into_iter().any(|name| !owners.contains(&name))
     }
 

@@ -17,9 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
+use wasmtime::component::Resource;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
@@ -105,18 +107,30 @@ impl Instance {
         self.served += 1;
         let head = Answering { head, answered };
         match &self.exports {
-            Exports::P2(proxy) => call_p2(proxy, &mut self.store, request, head).await,
-            Exports::P3(service) => call_p3(service, &mut self.store, request, head).await,
+            Exports::P2(proxy) => {
+                let (request, outparam) = lower_p2(&mut self.store, request, head)?;
+                let handler = proxy.wasi_http_incoming_handler();
+                handler
+                    .call_handle(&mut self.store, request, outparam)
+                    .await
+            }
+            // Boxed, or every call would carry the room that only this one needs.
+            Exports::P3(service) => {
+                Box::pin(call_p3(service, &mut self.store, request, head)).await
+            }
         }
     }
 }
 
-async fn call_p2<B>(
-    proxy: &Proxy,
+/// What a handler of 0.2 is called with. No part of the future that waits for the guest.
+fn lower_p2<B>(
     store: &mut Store<Guest>,
     request: Request<RequestBody<B>>,
     head: Answering,
-) -> wasmtime::Result<()>
+) -> wasmtime::Result<(
+    Resource<HostIncomingRequest>,
+    Resource<HostResponseOutparam>,
+)>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
 {
@@ -125,10 +139,7 @@ where
     let outparam = http.new_response_outparam_from_callback(move |response| {
         head.send(response.map_err(drop));
     })?;
-    proxy
-        .wasi_http_incoming_handler()
-        .call_handle(store, request, outparam)
-        .await
+    Ok((request, outparam))
 }
 
 async fn call_p3<B>(

@@ -79,7 +79,16 @@ impl Proxy {
         let call = Arc::clone(call);
         async move {
             join_line(&call).await;
-            let result = proxy.answer(&given, &call, request, head).await;
+            let result = match &proxy.resting {
+                None => match Instance::new(&proxy.engine, &proxy.handler, &given, &call).await {
+                    Ok(mut fresh) => fresh.answer(request, head, None).await,
+                    Err(error) => Err(error),
+                },
+                // Boxed: most components keep no instance, and do not need the room.
+                Some(resting) => {
+                    Box::pin(proxy.answer_again(resting, &given, &call, request, head)).await
+                }
+            };
             if let Err(error) = &result {
                 blame(&given, &call, error);
             }
@@ -88,8 +97,10 @@ impl Proxy {
         }
     }
 
-    async fn answer<B>(
+    /// By an instance that has answered before, if one rests; and it may rest afterwards.
+    async fn answer_again<B>(
         &self,
+        resting: &Arc<Resting>,
         given: &Arc<Given>,
         call: &Arc<Call>,
         mut request: Request<RequestBody<B>>,
@@ -98,10 +109,6 @@ impl Proxy {
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let Some(resting) = &self.resting else {
-            let mut fresh = Instance::new(&self.engine, &self.handler, given, call).await?;
-            return fresh.answer(request, head, None).await;
-        };
         let mut instance = match resting.wake(given, call) {
             Some(instance) => instance,
             None => Instance::new(&self.engine, &self.handler, given, call).await?,
