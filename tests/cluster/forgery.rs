@@ -80,7 +80,7 @@ fn a_revision_that_a_tenant_wrote_is_neither_run_nor_handed_out() -> Result<()> 
         apply_as(tenant, &account, &["create"], &forged).await?;
 
         let agent = tenant.suite.agent(1)?;
-        let client = client(tenant).await?;
+        let client = tenant.hand_over_client().await?;
         let path = revision_path(&tenant.name, name);
         let status = get(tenant, &client, &path, &agent.hand_over_token()?).await?;
         ensure!(status == 403, "the hand-over answered {status} for it");
@@ -208,17 +208,6 @@ async fn revision_of(tenant: &Tenant) -> Result<String> {
         bail!("placed are {names:?}")
     };
     Ok(name.clone())
-}
-
-/// A client that trusts what agents trust: the bundle the operator publishes.
-async fn client(tenant: &Tenant) -> Result<reqwest::Client> {
-    let maps = Api::<ConfigMap>::namespaced(tenant.client(), NAMESPACE);
-    let trust = maps.get("lighterman-trust").await?.data;
-    let trust = trust.context("lighterman-trust is empty")?;
-    let bundle = trust.get("ca.crt").context("there is no ca.crt")?;
-    let certificates = reqwest::Certificate::from_pem_bundle(bundle.as_bytes())?;
-    let client = reqwest::Client::builder().no_proxy();
-    Ok(client.tls_certs_only(certificates).build()?)
 }
 
 async fn get(tenant: &Tenant, client: &reqwest::Client, path: &str, token: &str) -> Result<u16> {

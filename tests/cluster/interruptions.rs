@@ -34,7 +34,7 @@ fn a_rollout_ends_the_same_however_often_its_operator_is_killed() -> Result<()> 
         });
         let steps = steps.await?;
         ensure!(steps.len() >= 3, "only {steps:?} were seen");
-        alone_everywhere(tenant, &second).await?;
+        tenant.alone_everywhere(&second).await?;
         tenant.ready("orders").await?;
         load.stop().await?.only(&["1.0.0", "2.0.0"])
     })
@@ -56,7 +56,7 @@ fn a_rollback_ends_the_same_however_often_its_operator_is_killed() -> Result<()>
         tenant.refused("orders", "RolledBack").await?;
         operator.kill().await?;
         operator.start().await?;
-        alone_everywhere(tenant, &first).await?;
+        tenant.alone_everywhere(&first).await?;
         tenant.refused("orders", "RolledBack").await?;
         load.stop().await?.only(&["1.0.0"])
     })
@@ -80,7 +80,7 @@ fn a_rollout_ends_the_same_however_often_agents_are_killed() -> Result<()> {
         });
         let steps = steps.await?;
         ensure!(steps.len() >= 3, "only {steps:?} were seen");
-        alone_everywhere(tenant, &second).await?;
+        tenant.alone_everywhere(&second).await?;
         tenant.answers("orders", 3, "2.0.0").await?;
         tenant.ready("orders").await.map(drop)
     })
@@ -155,17 +155,4 @@ fn spec(image: &Image) -> Value {
             "canary": { "steps": [{ "weight": 30, "pause": { "duration": "2s" } }] },
         },
     })
-}
-
-async fn alone_everywhere(tenant: &Tenant, image: &Image) -> Result<()> {
-    eventually("every node to hold it alone", PATIENCE, async || {
-        for placement in tenant.placements().await? {
-            let held = &placement.spec.revisions;
-            let is_alone =
-                matches!(held.as_slice(), [only] if only.digest == image.digest.to_string());
-            ensure!(is_alone, "{}: {held:?}", placement.spec.node_name);
-        }
-        Ok(())
-    })
-    .await
 }

@@ -27,7 +27,7 @@ fn a_version_that_fails_its_health_check_is_undone_without_a_failed_request() ->
         tenant.component("orders", spec(&bad, json!({}))).await?;
         let message = tenant.refused("orders", "RolledBack").await?;
         ensure!(message.contains("is put back on every node"), "{message}");
-        alone_everywhere(tenant, &good).await?;
+        tenant.alone_everywhere(&good).await?;
         let status = tenant.get("orders").await?.status.unwrap_or_default();
         ensure!(status.failed_digest == Some(bad.digest.to_string()));
         ensure!(status.current == first.current && status.updating.is_none());
@@ -40,7 +40,7 @@ fn a_version_that_fails_its_health_check_is_undone_without_a_failed_request() ->
         }
         tokio::time::sleep(SETTLE).await;
         tenant.refused("orders", "RolledBack").await?;
-        alone_everywhere(tenant, &good).await?;
+        tenant.alone_everywhere(&good).await?;
 
         tenant.component("orders", spec(&next, json!({}))).await?;
         tenant.answers("orders", 3, "2.0.0").await?;
@@ -88,17 +88,4 @@ fn spec(image: &Image, rollout: Value) -> Value {
         "health": { "httpGet": { "path": "/trap" } },
         "rollout": rollout,
     })
-}
-
-async fn alone_everywhere(tenant: &Tenant, image: &Image) -> Result<()> {
-    eventually("every node to hold it alone", PATIENCE, async || {
-        for placement in tenant.placements().await? {
-            let held = &placement.spec.revisions;
-            let is_alone =
-                matches!(held.as_slice(), [only] if only.digest == image.digest.to_string());
-            ensure!(is_alone, "{}: {held:?}", placement.spec.node_name);
-        }
-        Ok(())
-    })
-    .await
 }

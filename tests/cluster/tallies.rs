@@ -50,7 +50,7 @@ fn agents_tell_what_revisions_do_while_one_takes_over_and_only_the_leader_takes_
         .await?;
 
         suite.standby.start().await?;
-        let client = client(tenant).await?;
+        let client = tenant.hand_over_client().await?;
         for (operator, wanted) in [(&suite.operator, 204), (&suite.standby, 421)] {
             let url = format!("https://{}{TALLIES_ROUTE}", operator.hand_over);
             let posted = client
@@ -80,15 +80,4 @@ async fn answers(operator: &Operator, status: u16) -> Result<u64> {
     counts.map_or(Ok(0), |(_, count)| {
         count.trim().parse().context("a count of answers")
     })
-}
-
-/// A client that trusts what agents trust: the bundle the operator publishes.
-async fn client(tenant: &Tenant) -> Result<reqwest::Client> {
-    let maps = Api::<ConfigMap>::namespaced(tenant.client(), NAMESPACE);
-    let trust = maps.get("lighterman-trust").await?.data;
-    let trust = trust.context("lighterman-trust is empty")?;
-    let bundle = trust.get("ca.crt").context("there is no ca.crt")?;
-    let certificates = reqwest::Certificate::from_pem_bundle(bundle.as_bytes())?;
-    let client = reqwest::Client::builder().no_proxy();
-    Ok(client.tls_certs_only(certificates).build()?)
 }

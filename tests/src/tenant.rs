@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail, ensure};
 use crds::{ComponentPlacement, TrustPolicy, WasmComponent};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::eventually::{PATIENCE, eventually};
 use crate::guest;
+use crate::operator::NAMESPACE;
 use crate::registry::{Image, push};
 use crate::suite::Suite;
 
@@ -275,6 +276,32 @@ impl Tenant {
             },
         )
         .await
+    }
+
+    /// Waits until every placement is to hold this image and no other.
+    pub async fn alone_everywhere(&self, image: &Image) -> Result<()> {
+        eventually("every node to hold it alone", PATIENCE, async || {
+            for placement in self.placements().await? {
+                let held = &placement.spec.revisions;
+                let is_alone =
+                    matches!(held.as_slice(), [only] if only.digest == image.digest.to_string());
+                ensure!(is_alone, "{}: {held:?}", placement.spec.node_name);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// A client of the hand-over that trusts what agents trust: the bundle the operator
+    /// publishes.
+    pub async fn hand_over_client(&self) -> Result<reqwest::Client> {
+        let maps = Api::<ConfigMap>::namespaced(self.client(), NAMESPACE);
+        let trust = maps.get("lighterman-trust").await?.data;
+        let trust = trust.context("lighterman-trust is empty")?;
+        let bundle = trust.get("ca.crt").context("there is no ca.crt")?;
+        let certificates = reqwest::Certificate::from_pem_bundle(bundle.as_bytes())?;
+        let client = reqwest::Client::builder().no_proxy();
+        Ok(client.tls_certs_only(certificates).build()?)
     }
 
     /// Waits until the component answers `body` on `nodes` ready endpoints, on all of them.

@@ -8,6 +8,7 @@ use crate::call::Call;
 use crate::guest::{Given, Guest};
 use crate::outcome::Outcome;
 use bytes::Bytes;
+use futures::future::Either;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -95,29 +96,34 @@ impl Instance {
     /// Calls the handler with one request. The head is sent as soon as the guest gives it;
     /// the future ends when the guest has. `answered` becomes true with the head, and is held
     /// as long as one can come.
-    pub(super) async fn answer<B>(
+    pub(super) fn answer<B>(
         &mut self,
         request: Request<RequestBody<B>>,
         head: oneshot::Sender<Head>,
         answered: Option<Arc<AtomicBool>>,
-    ) -> wasmtime::Result<()>
+    ) -> impl Future<Output = wasmtime::Result<()>> + Send + use<'_, B>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        self.served += 1;
+        let Instance {
+            store,
+            exports,
+            served,
+        } = self;
+        *served += 1;
         let head = Answering { head, answered };
-        match &self.exports {
+        // What can be done at once is done before there is a future: it is made for each call,
+        // and carries the room for whatever it captures.
+        match exports {
             Exports::P2(proxy) => {
-                let (request, outparam) = lower_p2(&mut self.store, request, head)?;
-                let handler = proxy.wasi_http_incoming_handler();
-                handler
-                    .call_handle(&mut self.store, request, outparam)
-                    .await
+                let lowered = lower_p2(store, request, head);
+                Either::Left(async move {
+                    let (request, outparam) = lowered?;
+                    let handler = proxy.wasi_http_incoming_handler();
+                    handler.call_handle(store, request, outparam).await
+                })
             }
-            // Boxed, or every call would carry the room that only this one needs.
-            Exports::P3(service) => {
-                Box::pin(call_p3(service, &mut self.store, request, head)).await
-            }
+            Exports::P3(service) => Either::Right(Box::pin(call_p3(service, store, request, head))),
         }
     }
 }
