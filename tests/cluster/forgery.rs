@@ -4,12 +4,9 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use crds::handover::revision_path;
-use e2e::operator::NAMESPACE;
 use e2e::suite::shared;
 use e2e::tenant::{Tenant, fetch};
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
-use kube::api::Api;
 use serde_json::{Value, json};
 
 #[test]

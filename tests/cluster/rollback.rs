@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::eventually::{PATIENCE, eventually};
 use e2e::guest::PROBE;
 use e2e::load::Load;
 use e2e::registry::Image;

@@ -7,11 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use crds::handover::{TALLIES_EVERY_SECONDS, TALLIES_ROUTE, TallyReport};
 use e2e::eventually::{PATIENCE, eventually};
 use e2e::load::Load;
-use e2e::operator::{NAMESPACE, Operator};
+use e2e::operator::Operator;
 use e2e::suite::alone;
-use e2e::tenant::Tenant;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::Api;
 use serde_json::json;
 
 /// Two looks of every agent.
