@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifact::{Digest, ImageReference};
-use crds::WasmComponent;
 use crds::component::Problem;
 use crds::condition::{self, ConditionType};
+use crds::{WasmComponent, WasmComponentStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, ResourceExt};
@@ -358,22 +358,30 @@ async fn report(
         return Ok(());
     };
     context.caches.components.written(written);
-    let before = component
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    let ready = |conditions| {
-        condition::find(conditions, ConditionType::Ready).map(|found| found.reason.clone())
+    let before = component.status.as_ref();
+    let ready = |status: &WasmComponentStatus| {
+        let found = condition::find(&status.conditions, ConditionType::Ready);
+        found.map(|found| found.reason.clone())
     };
-    if let (Some(now), before) = (
-        condition::find(&status.conditions, ConditionType::Ready),
-        ready(before),
-    ) && before.as_deref() != Some(now.reason.as_str())
+    // One bad version may follow another, with the same word for both.
+    let failed = |status: &WasmComponentStatus| {
+        let failure = status.failure.as_ref();
+        failure.map(|failure| failure.revision.clone())
+    };
+    let is_news = before.and_then(ready) != ready(&status)
+        || failed(&status).is_some_and(|now| before.and_then(failed) != Some(now));
+    if let Some(now) = condition::find(&status.conditions, ConditionType::Ready)
+        && is_news
     {
         memory
             .events
-            .transition(&context.writer, key, component, now)
+            .transition(
+                &context.writer,
+                key,
+                component,
+                now,
+                failed(&status).as_deref(),
+            )
             .await;
     }
     Ok(())

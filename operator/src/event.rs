@@ -1,7 +1,7 @@
 //! Events about components: bounded, whoever tells them.
 //!
 //! `kubectl describe` shows them; nobody may rely on them. At most one for each
-//! (component, reason) in five minutes and twenty a minute for each namespace,
+//! (component, reason, failed revision) in five minutes and twenty a minute for each namespace,
 //! so that a component that flaps cannot flood the API server. The driver tells of
 //! transitions, `denials` of what guests were denied.
 
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crds::{WasmComponent, condition};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
@@ -51,15 +52,21 @@ impl Events {
     }
 
     /// Tells the new reason of `Ready`, as the leader. A lost Event is no error: the
-    /// condition says the same.
+    /// condition says the same. `failed` names the revision that has failed, if one has: one
+    /// bad version may follow another, and both are told.
     pub(crate) async fn transition(
         &mut self,
         writer: &Writer,
         key: &Key,
         component: &WasmComponent,
         ready: &Condition,
+        failed: Option<&str>,
     ) {
-        if !self.limits.admit(key, &ready.reason, Instant::now()) {
+        let what = match failed {
+            Some(revision) => format!("{} {revision}", ready.reason),
+            None => ready.reason.clone(),
+        };
+        if !self.limits.admit(key, &what, Instant::now()) {
             return;
         }
         let type_ = if ready.status == "True" || !stalls(ready) {
@@ -67,7 +74,17 @@ impl Events {
         } else {
             EventType::Warning
         };
-        let event = event(type_, &ready.reason, &ready.message, "Reconcile");
+        let event = Event {
+            // Or the recorder would count it as the same again.
+            secondary: failed.map(|revision| ObjectReference {
+                api_version: Some("apps/v1".to_owned()),
+                kind: Some("ControllerRevision".to_owned()),
+                namespace: Some(key.namespace.clone()),
+                name: Some(revision.to_owned()),
+                ..ObjectReference::default()
+            }),
+            ..event(type_, &ready.reason, &ready.message, "Reconcile")
+        };
         let reference = component.object_ref(&());
         let published = writer.publish(self.recorder.publish(&event, &reference));
         if let Err(error) = published.await {
