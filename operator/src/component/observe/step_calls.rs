@@ -1,7 +1,7 @@
 //! What two revisions had answered when a step of their rollout began: the leader's memory.
 //!
-//! A new leader begins to count anew, so that a step may last longer and is judged by less,
-//! never by what is not there. Called by the driver, which has the agents' counts.
+//! A new leader begins with what agents tell it first: counts of the steps before are then
+//! among those of the one that it finds. Called by the driver, which has the agents' counts.
 
 use std::collections::BTreeMap;
 
