@@ -72,6 +72,14 @@ prop_compose! {
     }
 }
 
+/// Nobody pauses it any more, and every node is heard of.
+fn calm(cluster: &mut Cluster) {
+    cluster.act(&Act::Pause(false));
+    for node in 0..5 {
+        cluster.act(&Act::Return(node));
+    }
+}
+
 /// Brings the cluster to its end by agents and time, and somebody who ends every canary.
 fn settle(cluster: &mut Cluster) {
     cluster.rules.promoted = usize::MAX;
@@ -148,10 +156,7 @@ proptest! {
             cluster.act(&act);
             cluster.turn();
         }
-        cluster.act(&Act::Pause(false));
-        for node in 0..5 {
-            cluster.act(&Act::Return(node));
-        }
+        calm(&mut cluster);
         settle(&mut cluster);
         match cluster.state {
             State::Failed => prop_assert!(cluster.has_failed_fairly(NEW)),
@@ -202,10 +207,7 @@ proptest! {
             cluster.act(&act);
             cluster.turn();
         }
-        cluster.act(&Act::Pause(false));
-        for node in 0..5 {
-            cluster.act(&Act::Return(node));
-        }
+        calm(&mut cluster);
         cluster.want(NEWER);
         settle(&mut cluster);
         prop_assert!(cluster.serves_alone(NEWER), "{:?} {:?}", cluster.state, cluster.sight());
@@ -225,10 +227,16 @@ proptest! {
         let judged = Step { weight: 90, pause: Pause::For(Duration::from_secs(60)) };
         cluster.rules.steps.push(judged);
         cluster.want(NEW);
-        let rest = [Act::Pause(false), Act::Return(0), Act::Return(1), Act::Return(2), Act::Return(3), Act::Return(4)];
-        let end = (0..TURNS).flat_map(|_| [Act::Agents, Act::Pass(10)]);
-        for act in acts.into_iter().chain(rest).chain(end) {
+        for act in acts {
             cluster.act(&act);
+            cluster.ask_in_vain();
+            cluster.turn();
+            prop_assert_ne!(cluster.state, State::Rest);
+        }
+        calm(&mut cluster);
+        for _ in 0..TURNS {
+            cluster.act(&Act::Agents);
+            cluster.act(&Act::Pass(10));
             cluster.ask_in_vain();
             cluster.turn();
             prop_assert_ne!(cluster.state, State::Rest);
