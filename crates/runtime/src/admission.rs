@@ -48,6 +48,13 @@ pub(crate) struct Slots {
     guaranteed_taken: AtomicU32,
 }
 
+/// How long a caller waits. Most need not, so the clock is asked when one first has to.
+#[derive(Debug)]
+pub(crate) enum Patience {
+    For(Duration),
+    Until(Instant),
+}
+
 /// The right to have one instance.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -91,8 +98,8 @@ impl Gate {
             .is_ok()
     }
 
-    /// Takes a place, waiting in line until the deadline. At most `queue` wait.
-    pub(crate) async fn take(&self, deadline: Instant, queue: u32) -> bool {
+    /// Takes a place, waiting in line as long as there is patience. At most `queue` wait.
+    pub(crate) async fn take(&self, patience: &mut Patience, queue: u32) -> bool {
         // Nobody overtakes those who wait.
         if self.waiting.load(Ordering::SeqCst) == 0 && self.try_take() {
             return true;
@@ -106,7 +113,7 @@ impl Gate {
                 self.wake_next();
                 return true;
             }
-            if timeout_at(deadline, freed).await.is_err() {
+            if timeout_at(patience.end(), freed).await.is_err() {
                 return false;
             }
         }
@@ -126,6 +133,18 @@ impl Gate {
         {
             self.freed.notify_one();
         }
+    }
+}
+
+impl Patience {
+    /// When it ends, from now on.
+    fn end(&mut self) -> Instant {
+        let end = match *self {
+            Patience::For(wait) => Instant::now() + wait,
+            Patience::Until(end) => end,
+        };
+        *self = Patience::Until(end);
+        end
     }
 }
 
@@ -223,8 +242,8 @@ impl Slots {
     /// is the node that has no more to give.
     pub(crate) async fn take(self: &Arc<Slots>) -> Result<Slot, Outcome> {
         let node = &self.node;
-        let deadline = Instant::now() + node.wait;
-        if !self.own.take(deadline, node.queue).await {
+        let patience = &mut Patience::For(node.wait);
+        if !self.own.take(patience, node.queue).await {
             let granted = self.granted.load(Ordering::SeqCst);
             return Err(if granted <= node.burst_limit {
                 Outcome::ConcurrencyLimit
@@ -246,11 +265,11 @@ impl Slots {
             slot.share = Share::Guaranteed;
             return Ok(slot);
         }
-        if !self.namespace.take(deadline, node.queue).await {
+        if !self.namespace.take(patience, node.queue).await {
             return Err(Outcome::NodeSaturated);
         }
         slot.share = Share::Namespace;
-        if node.shared.take(deadline, node.queue).await {
+        if node.shared.take(patience, node.queue).await {
             slot.share = Share::Node;
             return Ok(slot);
         }

@@ -6,18 +6,19 @@
 use crate::admission::Slots;
 use crate::caller::Caller;
 use crate::cpu::{Meter, Turns};
+use crate::guest::Given;
 use crate::latency::Latencies;
 use crate::limits::{Budget, Holding};
 use crate::outcome::{Outcome, Tally};
 use crate::ticker::Ticker;
-use capability::PerCall;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a component's calls are charged to.
+/// What the calls of a component share: what they are given, and what they are charged to.
 #[derive(Debug)]
 pub(crate) struct Account {
+    pub(crate) given: Given,
     /// perReplica.memory times replicas.
     pub(crate) memory: Budget,
     /// The node's memory for guests.
@@ -80,15 +81,11 @@ impl Account {
 }
 
 impl Call {
-    pub(crate) fn new(
-        account: Arc<Account>,
-        limits: &PerCall,
-        caller: Option<&Arc<Caller>>,
-    ) -> Arc<Call> {
+    pub(crate) fn new(account: Arc<Account>, caller: Option<&Arc<Caller>>) -> Arc<Call> {
+        let limits = &account.given.workload.limits.per_call;
         let started = Instant::now();
         Arc::new(Call {
             caller: caller.cloned(),
-            account,
             started,
             meter: Meter::new(started, limits.cpu_time.0),
             holding: Holding::new(limits.memory.0),
@@ -98,11 +95,17 @@ impl Call {
             untimed: AtomicBool::new(true),
             io: limits.io.map(|limit| AtomicU64::new(limit.0)),
             moved: AtomicU64::new(0),
+            account,
         })
     }
 
     pub(crate) fn account(&self) -> &Arc<Account> {
         &self.account
+    }
+
+    /// What its guest is given.
+    pub(crate) fn given(&self) -> &Given {
+        &self.account.given
     }
 
     pub(crate) fn caller(&self) -> Option<&Arc<Caller>> {
@@ -161,11 +164,12 @@ impl Call {
     }
 
     fn time(&self, with_error: bool, took: impl FnOnce() -> Duration) {
-        if self.untimed.swap(false, Ordering::AcqRel) {
+        // A look costs nothing, and mostly it is the first that tells.
+        if self.untimed.load(Ordering::Relaxed) && self.untimed.swap(false, Ordering::AcqRel) {
             self.account.latencies.record(took());
-            self.account
-                .errors
-                .fetch_add(with_error.into(), Ordering::Relaxed);
+            if with_error {
+                self.account.errors.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -208,7 +212,9 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // Nobody waited for the end.
-        self.count(self.ended_by().unwrap_or(Outcome::Cancelled));
+        if !*self.counted.get_mut() {
+            // Nobody waited for the end.
+            self.count(self.ended_by().unwrap_or(Outcome::Cancelled));
+        }
     }
 }

@@ -70,17 +70,6 @@ impl Component {
             &workload.identity.namespace,
             concurrency(&workload, workload.replicas),
         );
-        let account = Account {
-            memory: Budget::new(memory(&workload, workload.replicas)),
-            node_memory: Arc::clone(&node.memory),
-            tally: Tally::default(),
-            errors: AtomicU64::new(0),
-            latencies: Latencies::default(),
-            cpu_micros: AtomicU64::new(0),
-            turns: Turns::new(config.cores),
-            slots: Arc::clone(&slots),
-            ticker: Arc::clone(&node.ticker),
-        };
         let identity = &workload.identity;
         let lines = Lines::new(node.output.clone(), identity);
         let audit = Audit::new(node.audit.clone(), identity.clone(), workload.audit);
@@ -95,10 +84,21 @@ impl Component {
             files,
             processes,
         };
-        let given = Given::new(workload, lines, audit, backings, limits);
+        let memory = memory(&workload, workload.replicas);
+        let account = Account {
+            given: Given::new(workload, lines, audit, backings, limits),
+            memory: Budget::new(memory),
+            node_memory: Arc::clone(&node.memory),
+            tally: Tally::default(),
+            errors: AtomicU64::new(0),
+            latencies: Latencies::default(),
+            cpu_micros: AtomicU64::new(0),
+            turns: Turns::new(config.cores),
+            slots: Arc::clone(&slots),
+            ticker: Arc::clone(&node.ticker),
+        };
         let service = Service {
             proxy: Arc::new(proxy),
-            given: Arc::new(given),
             account: Arc::new(account),
             body_idle: config.body_idle,
             max_duration: config.max_duration,
@@ -110,7 +110,7 @@ impl Component {
     /// Who it is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        &self.service.given.workload.identity
+        &self.service.account.given.workload.identity
     }
 
     /// Replaces rights, values, directories and credentials for instances that start from now
@@ -125,17 +125,19 @@ impl Component {
         mounts: Vec<Mount>,
         credentials: Vec<Credential>,
     ) -> Result<(), LoadError> {
-        let Service { given, proxy, .. } = &self.service;
-        given.refresh(effective, values, mounts, credentials)?;
+        let Service { account, proxy, .. } = &self.service;
+        account
+            .given
+            .refresh(effective, values, mounts, credentials)?;
         proxy.dismiss();
         Ok(())
     }
 
     /// Changes how many replicas this node holds: their budgets add up. At least 1.
     pub fn set_replicas(&self, replicas: u32) {
-        let workload = &self.service.given.workload;
+        let workload = &self.service.account.given.workload;
         self.slots.set_granted(concurrency(workload, replicas));
-        self.service.given.network().set_replicas(replicas);
+        self.service.account.given.network().set_replicas(replicas);
         self.service
             .account
             .memory
@@ -163,7 +165,15 @@ impl Component {
     {
         match self.slots.take().await {
             Ok(slot) => {
-                let timeout = self.service.given.workload.limits.per_call.timeout.0;
+                let timeout = self
+                    .service
+                    .account
+                    .given
+                    .workload
+                    .limits
+                    .per_call
+                    .timeout
+                    .0;
                 let incoming = Incoming {
                     request,
                     caller,
@@ -218,16 +228,10 @@ impl Component {
     }
 
     async fn instantiate(&self, limit: Duration) -> Result<(), Outcome> {
-        let Service {
-            proxy,
-            given,
-            account,
-            ..
-        } = &self.service;
-        let limits = &given.workload.limits.per_call;
-        let call = Call::new(Arc::clone(account), limits, None);
+        let Service { proxy, account, .. } = &self.service;
+        let call = Call::new(Arc::clone(account), None);
         call.exempt();
-        let instantiate = Metered::new(Arc::clone(&call), proxy.instantiate(given, &call));
+        let instantiate = Metered::new(Arc::clone(&call), proxy.instantiate(&call));
         let outcome = match timeout(limit, instantiate).await {
             Ok(Ok(())) => Outcome::Completed,
             Ok(Err(outcome)) => outcome,
@@ -252,16 +256,16 @@ impl Component {
             live: self.slots.live(),
             memory: account.memory.used(),
             cpu_micros: account.cpu_micros.load(Ordering::Relaxed),
-            dropped_lines: self.service.given.lines.dropped(),
-            uses: self.service.given.audit.uses(),
-            lost_records: self.service.given.audit.lost(),
+            dropped_lines: self.service.account.given.lines.dropped(),
+            uses: self.service.account.given.audit.uses(),
+            lost_records: self.service.account.given.audit.lost(),
         }
     }
 }
 
 impl Drop for Component {
     fn drop(&mut self) {
-        let audit = &self.service.given.audit;
+        let audit = &self.service.account.given.audit;
         audit.note(Capability::Lifecycle, "dropped", Rule::Granted, None);
     }
 }

@@ -16,7 +16,7 @@
 use crate::call::Call;
 use crate::guest::Guest;
 use crate::outcome::Outcome;
-use crate::ticker::{TICK, Ticking};
+use crate::ticker::TICK;
 use rustix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
 use std::future::Future;
@@ -58,7 +58,6 @@ pub(crate) struct Meter {
 pub(crate) struct Metered<F> {
     call: Arc<Call>,
     guest: Pin<Box<F>>,
-    _ticking: Ticking,
 }
 
 impl Turns {
@@ -116,7 +115,8 @@ impl Meter {
         let elapsed = nanos(self.origin.elapsed());
         self.poll_ended.store(elapsed.max(1), Ordering::Relaxed);
         self.spent.store(self.used_at(elapsed), Ordering::Relaxed);
-        if self.has_turn.swap(false, Ordering::Relaxed) {
+        if self.has_turn.load(Ordering::Relaxed) {
+            self.has_turn.store(false, Ordering::Relaxed);
             self.turn
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -193,8 +193,8 @@ pub(crate) fn supervise(store: &mut Store<Guest>) {
 
 impl<F: Future<Output = wasmtime::Result<()>>> Metered<F> {
     pub(crate) fn new(call: Arc<Call>, guest: F) -> Metered<F> {
+        call.account().ticker.enter();
         Metered {
-            _ticking: call.account().ticker.hold(),
             call,
             guest: Box::pin(guest),
         }
@@ -203,8 +203,10 @@ impl<F: Future<Output = wasmtime::Result<()>>> Metered<F> {
 
 impl<F> Drop for Metered<F> {
     fn drop(&mut self) {
-        let used = &self.call.account().cpu_micros;
-        used.fetch_add(self.call.meter.micros(), Ordering::Relaxed);
+        let account = self.call.account();
+        account.ticker.leave();
+        let used = self.call.meter.micros();
+        account.cpu_micros.fetch_add(used, Ordering::Relaxed);
     }
 }
 

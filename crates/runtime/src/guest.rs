@@ -1,4 +1,4 @@
-//! What a store of a guest holds: tables, WASI as far as it is used, its ledger and its call.
+//! What a store of a guest holds: tables, WASI as far as it is used, and its errand.
 //!
 //! Everything a guest can reach hangs here. The parts of WASI that most calls never touch
 //! are made at their first use, because a store is made for every request. Made by
@@ -11,9 +11,8 @@ use crate::capability::network::sockets::{self, Made};
 use crate::capability::network::{Credential, Network};
 use crate::capability::process::Processes;
 use crate::config::Config;
+use crate::errand::Errand;
 use crate::error::LoadError;
-use crate::http::outgoing::Hooks;
-use crate::limits::Ledger;
 use crate::outcome::Outcome;
 use crate::output::{Lines, Stream};
 use crate::workload::{Mount, Workload};
@@ -64,7 +63,7 @@ pub(crate) struct StoreLimits {
     handles: usize,
     random_size: u64,
     field_size: usize,
-    max_memory: u64,
+    pub(crate) max_memory: u64,
 }
 
 /// Configuration values. Never printed.
@@ -72,16 +71,13 @@ struct Variables(WasiConfigVariables);
 
 /// The data of a guest's store.
 pub(crate) struct Guest {
-    given: Arc<Given>,
-    call: Arc<Call>,
+    errand: Errand,
     delivered: Option<Arc<Delivered>>,
     table: ResourceTable,
     wasi: Option<WasiCtx>,
     http: WasiHttpCtx,
-    hooks: Hooks,
     sockets: Made,
     salt: Salt,
-    ledger: Ledger,
 }
 
 impl Given {
@@ -200,30 +196,23 @@ impl std::fmt::Debug for Variables {
 
 impl Guest {
     /// A store with every limit set, and nothing in it.
-    pub(crate) fn store(
-        engine: &wasmtime::Engine,
-        given: &Arc<Given>,
-        call: &Arc<Call>,
-    ) -> Store<Guest> {
-        let limits = &given.limits;
+    pub(crate) fn store(engine: &wasmtime::Engine, call: &Arc<Call>) -> Store<Guest> {
+        let limits = &call.given().limits;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits.field_size);
         let guest = Guest {
-            given: Arc::clone(given),
-            call: Arc::clone(call),
+            errand: Errand::new(call),
             delivered: None,
             table,
             wasi: None,
             http,
-            hooks: Hooks::new(given, call),
             sockets: Made::default(),
             salt: Salt::default(),
-            ledger: Ledger::new(Arc::clone(call), limits.max_memory),
         };
         let mut store = Store::new(engine, guest);
-        store.limiter(|guest| &mut guest.ledger);
+        store.limiter(|guest| &mut guest.errand);
         store.set_hostcall_fuel(limits.hostcall_fuel);
         store.set_max_component_handles(limits.handles);
         Guest::refuel(&mut store);
@@ -233,7 +222,7 @@ impl Guest {
 
     /// Gives a store the fuel of one call, where that is limited.
     pub(crate) fn refuel(store: &mut Store<Guest>) {
-        if let Some(fuel) = store.data().given.workload.limits.per_call.fuel {
+        if let Some(fuel) = store.data().given().workload.limits.per_call.fuel {
             // It fails on an engine that does not count; `load` has looked.
             let _ = store.set_fuel(fuel);
         }
@@ -244,9 +233,7 @@ impl Guest {
     /// # Errors
     /// The limit that leaves no room for what the store holds.
     pub(crate) fn renew(&mut self, call: &Arc<Call>) -> Result<(), Outcome> {
-        self.ledger.pass_to(call)?;
-        self.hooks.pass_to(call);
-        self.call = Arc::clone(call);
+        self.errand.pass_to(call)?;
         // It names the caller of before to whoever judges its sockets.
         self.wasi = None;
         Ok(())
@@ -255,11 +242,15 @@ impl Guest {
     /// Whether it was handed what is handed out now, or nothing yet.
     pub(crate) fn is_up_to_date(&self) -> bool {
         let mine = self.delivered.as_ref();
-        mine.is_none_or(|mine| Arc::ptr_eq(mine, &self.given.delivered()))
+        mine.is_none_or(|mine| Arc::ptr_eq(mine, &self.given().delivered()))
     }
 
     pub(crate) fn call(&self) -> &Arc<Call> {
-        &self.call
+        self.errand.call()
+    }
+
+    fn given(&self) -> &Given {
+        self.call().given()
     }
 
     /// This store's way out.
@@ -274,7 +265,7 @@ impl Guest {
 
     /// Whether the bytes that it moves are limited.
     pub(crate) fn has_io_limit(&self) -> bool {
-        self.given.workload.limits.per_call.io.is_some()
+        self.given().workload.limits.per_call.io.is_some()
     }
 
     /// The sockets it has made.
@@ -285,14 +276,14 @@ impl Guest {
     /// Its file system.
     pub(crate) fn files(&mut self) -> FilesView<'_> {
         let Guest {
-            given,
-            call,
+            errand,
             delivered,
             table,
             salt,
             ..
         } = self;
-        let delivered = delivered.get_or_insert_with(|| given.delivered());
+        let call = errand.call();
+        let delivered = delivered.get_or_insert_with(|| call.given().delivered());
         FilesView {
             files: &delivered.backings.files,
             call,
@@ -307,8 +298,9 @@ impl Guest {
 
     /// What this store is handed.
     pub(crate) fn delivered(&mut self) -> &Arc<Delivered> {
-        let given = &self.given;
-        self.delivered.get_or_insert_with(|| given.delivered())
+        let call = self.errand.call();
+        self.delivered
+            .get_or_insert_with(|| call.given().delivered())
     }
 
     pub(crate) fn config(&mut self) -> &WasiConfigVariables {
@@ -317,7 +309,8 @@ impl Guest {
 }
 
 /// Arguments and environment as given, sockets if any are granted; no directories, no input.
-fn wasi(given: &Given, delivered: &Delivered, call: &Call) -> WasiCtx {
+fn wasi(delivered: &Delivered, call: &Call) -> WasiCtx {
+    let given = call.given();
     let values = &delivered.values;
     let trigger = call.trigger();
     let mut builder = WasiCtxBuilder::new();
@@ -336,8 +329,7 @@ fn wasi(given: &Given, delivered: &Delivered, call: &Call) -> WasiCtx {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let Guest {
-            given,
-            call,
+            errand,
             delivered,
             table,
             wasi: made,
@@ -345,8 +337,9 @@ impl WasiView for Guest {
         } = self;
         WasiCtxView {
             ctx: made.get_or_insert_with(|| {
-                let delivered = delivered.get_or_insert_with(|| given.delivered());
-                wasi(given, delivered, call)
+                let call = errand.call();
+                let delivered = delivered.get_or_insert_with(|| call.given().delivered());
+                wasi(delivered, call)
             }),
             table,
         }
@@ -358,7 +351,7 @@ impl WasiHttpView for Guest {
         WasiHttpCtxView {
             ctx: &mut self.http,
             table: &mut self.table,
-            hooks: &mut self.hooks,
+            hooks: &mut self.errand,
         }
     }
 }

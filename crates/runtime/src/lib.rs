@@ -14,6 +14,7 @@ mod component;
 mod config;
 mod cpu;
 mod engine;
+mod errand;
 mod error;
 mod guest;
 pub mod http;

@@ -1,20 +1,15 @@
-//! Memory of a call, as wasmtime asks for it and as the host holds it: charged before it is
-//! given.
+//! Memory of a call: charged before it is given.
 //!
-//! All memories and tables of a store, and the buffers that the host keeps for it, count
-//! against perCall.memory, the component's perReplica.memory and the node's budget; what is
-//! dropped is given back to all three. Counts declared bytes, not resident ones: what was
-//! promised must be there when touched.
+//! All memories and tables of a store (`errand` asks for them), and the buffers that the host
+//! keeps for it, count against perCall.memory, the component's perReplica.memory and the
+//! node's budget; what is dropped is given back to all three. Counts declared bytes, not
+//! resident ones: what was promised must be there when touched.
 
 use crate::call::{Account, Call};
-use crate::engine::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 use crate::outcome::Outcome;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use wasmtime::ResourceLimiter;
 
-/// Bytes of a table's element.
-const ELEMENT: usize = size_of::<usize>();
 /// The shared budgets are touched in steps of this size, so that the small tables of an
 /// instance cost no contended counter each.
 const STEP: u64 = 64 * 1024;
@@ -31,16 +26,6 @@ pub(crate) struct Budget {
 pub(crate) struct Holding {
     limit: u64,
     sums: Mutex<Sums>,
-}
-
-/// The memories and tables of one store.
-#[derive(Debug)]
-pub(crate) struct Ledger {
-    call: Arc<Call>,
-    per_memory: u64,
-    held: u64,
-    /// What the last growth asked for, in case it fails afterwards.
-    pending: u64,
 }
 
 /// Bytes that the host holds for a call. Given back when dropped.
@@ -173,101 +158,5 @@ impl Drop for Waiting {
 impl Drop for HostBytes {
     fn drop(&mut self) {
         self.call.release(self.bytes);
-    }
-}
-
-impl Ledger {
-    pub(crate) fn new(call: Arc<Call>, per_memory: u64) -> Ledger {
-        Ledger {
-            call,
-            per_memory,
-            held: 0,
-            pending: 0,
-        }
-    }
-
-    /// Charges what is held to another call.
-    ///
-    /// # Errors
-    /// The limit that is in the way; then the ledger holds nothing.
-    pub(crate) fn pass_to(&mut self, call: &Arc<Call>) -> Result<(), Outcome> {
-        let held = std::mem::take(&mut self.held);
-        self.pending = 0;
-        self.call.release(held);
-        self.call = Arc::clone(call);
-        self.call.charge(held)?;
-        self.held = held;
-        Ok(())
-    }
-
-    fn growing(&mut self, bytes: u64) -> bool {
-        let granted = self.call.charge(bytes).is_ok();
-        if granted {
-            self.held += bytes;
-            self.pending = bytes;
-        }
-        granted
-    }
-
-    fn failed(&mut self) {
-        self.call.release(self.pending);
-        self.held -= self.pending;
-        self.pending = 0;
-    }
-}
-
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        self.call.release(self.held);
-    }
-}
-
-impl ResourceLimiter for Ledger {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if desired as u64 > self.per_memory {
-            self.call.deny(Outcome::MemoryExceeded);
-            return Ok(false);
-        }
-        Ok(self.growing((desired.saturating_sub(current)) as u64))
-    }
-
-    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.failed();
-        Ok(())
-    }
-
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if desired > TABLE_ELEMENTS {
-            self.call.deny(Outcome::MemoryExceeded);
-            return Ok(false);
-        }
-        Ok(self.growing((desired.saturating_sub(current) * ELEMENT) as u64))
-    }
-
-    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.failed();
-        Ok(())
-    }
-
-    fn instances(&self) -> usize {
-        CORE_INSTANCES
-    }
-
-    fn tables(&self) -> usize {
-        TABLES
-    }
-
-    fn memories(&self) -> usize {
-        MEMORIES
     }
 }

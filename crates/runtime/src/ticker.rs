@@ -1,7 +1,7 @@
 //! The clock of the engines: one thread that advances their epochs every millisecond.
 //!
 //! Must cost nothing at rest, so it parks while no call is in progress. `runtime` starts it;
-//! whoever drives a call holds a `Ticking`.
+//! `cpu` tells it of each call.
 
 use std::io;
 use std::sync::Arc;
@@ -23,12 +23,6 @@ pub(crate) struct Ticker {
     thread: JoinHandle<()>,
 }
 
-/// Keeps the ticker running.
-#[derive(Debug)]
-pub(crate) struct Ticking {
-    state: Arc<State>,
-}
-
 #[derive(Debug, Default)]
 struct State {
     calls: AtomicU64,
@@ -47,16 +41,18 @@ impl Ticker {
         Ok(Ticker { state, thread })
     }
 
-    /// Runs at least until the returned value is dropped.
-    pub(crate) fn hold(&self) -> Ticking {
+    /// A call begins: it runs at least until `leave`.
+    pub(crate) fn enter(&self) {
         self.state.calls.fetch_add(1, Ordering::SeqCst);
         // Sequentially consistent with `tick`: either it sees the call, or this sees it parked.
         if self.state.parked.load(Ordering::SeqCst) {
             self.thread.thread().unpark();
         }
-        Ticking {
-            state: Arc::clone(&self.state),
-        }
+    }
+
+    /// A call that had entered has ended.
+    pub(crate) fn leave(&self) {
+        self.state.calls.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Calls in progress.
@@ -75,12 +71,6 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         self.state.stopped.store(true, Ordering::SeqCst);
         self.thread.thread().unpark();
-    }
-}
-
-impl Drop for Ticking {
-    fn drop(&mut self) {
-        self.state.calls.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -130,11 +120,11 @@ mod tests {
     fn the_thread_is_parked_while_no_call_is_in_progress() {
         let ticker = Ticker::start(Vec::new()).unwrap();
         wait_until(|| ticker.is_parked());
-        let call = ticker.hold();
+        ticker.enter();
         wait_until(|| !ticker.is_parked());
         thread::sleep(TICK * IDLE_TICKS * 2);
         assert!(!ticker.is_parked(), "it parked during a call");
-        drop(call);
+        ticker.leave();
         wait_until(|| ticker.is_parked());
     }
 }

@@ -14,7 +14,6 @@ use crate::admission::Slot;
 use crate::call::{Account, Call};
 use crate::caller::Caller;
 use crate::cpu::Metered;
-use crate::guest::Given;
 use crate::limits::Waiting;
 use crate::outcome::Outcome;
 use bytes::Bytes;
@@ -31,7 +30,6 @@ use tokio::time::timeout_at;
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) proxy: Arc<Proxy>,
-    pub(crate) given: Arc<Given>,
     pub(crate) account: Arc<Account>,
     pub(crate) body_idle: Duration,
     pub(crate) max_duration: Duration,
@@ -68,7 +66,7 @@ where
         caller,
         slot,
     } = incoming;
-    let limit = service.given.workload.max_request_body;
+    let limit = service.account.given.workload.max_request_body;
     if let Err(error) = admit(&mut request) {
         tracing::debug!(%error, "a request was refused");
         service.account.tally.count(Outcome::BadRequest);
@@ -79,16 +77,13 @@ where
         return answer(Outcome::RequestTooLarge);
     }
 
-    let limits = &service.given.workload.limits.per_call;
-    let call = Call::new(Arc::clone(&service.account), limits, caller);
+    let call = Call::new(Arc::clone(&service.account), caller);
     if slot.is_none() {
         call.exempt();
     }
     let request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&call)));
     let (head, mut heads) = oneshot::channel();
-    let guest = service
-        .proxy
-        .call(&service.given, &call, slot, request, head);
+    let guest = service.proxy.call(&call, slot, request, head);
     let mut guest = Metered::new(Arc::clone(&call), guest);
     let mut returned = None;
     let mut progress = poll_fn(|context| {

@@ -5,6 +5,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Version};
+use std::net::Ipv6Addr;
 
 /// Headers about a connection, not about the message: RFC 9110 7.6.1, RFC 9113 8.2.2.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -92,10 +93,30 @@ fn admit_host<B>(request: &mut Request<B>) -> Result<(), HeadError> {
     }
 }
 
-/// `host` or `host:port`, as RFC 9110 7.2 allows it, without user information.
+/// `host` or `host:port` as in RFC 9110 7.2, which is an `Authority` without user information.
+/// Judged at every request, and `Authority` would copy it first.
 fn is_host(host: &[u8]) -> bool {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
-    !host.is_empty() && host.iter().all(allowed) && http::uri::Authority::try_from(host).is_ok()
+    let Ok(host) = str::from_utf8(host) else {
+        return false;
+    };
+    let (name_is_good, port) = match host.strip_prefix('[') {
+        Some(literal) => match literal.split_once(']') {
+            Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+            None => return false,
+        },
+        None => {
+            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+            // Percent signs are left out: nobody resolves them, and readers differ about them.
+            let allowed =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
+            (!name.is_empty() && name.bytes().all(allowed), port)
+        }
+    };
+    let port_is_good = match port.strip_prefix(':') {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.len() <= 5,
+        None => port.is_empty(),
+    };
+    name_is_good && port_is_good
 }
 
 /// Removes the headers of one hop, and those that `Connection` names.
@@ -128,6 +149,19 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::uri::Authority;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Else wasi:http would be given what it can not read.
+        #[test]
+        fn every_host_is_an_authority(host in "[a-z0-9.:~!$&'()*+,;=%@/\\[\\]-]{0,12}") {
+            if is_host(host.as_bytes()) {
+                let authority: Authority = host.parse().unwrap();
+                prop_assert_eq!(authority.as_str(), host);
+            }
+        }
+    }
 
     fn request(target: &str, headers: &[(&str, &str)]) -> Request<()> {
         let mut request = Request::builder().uri(target);
@@ -155,6 +189,13 @@ mod tests {
                 Err(HeadError::Host),
             ),
             ("/", vec![("host", "a/b")], Err(HeadError::Host)),
+            ("/", vec![("host", "a:b")], Err(HeadError::Host)),
+            ("/", vec![("host", "a:80:80")], Err(HeadError::Host)),
+            ("/", vec![("host", ":80")], Err(HeadError::Host)),
+            ("/", vec![("host", "a%2fb")], Err(HeadError::Host)),
+            ("/", vec![("host", "[::1")], Err(HeadError::Host)),
+            ("/", vec![("host", "[a]")], Err(HeadError::Host)),
+            ("/", vec![("host", "[::1]80")], Err(HeadError::Host)),
             (
                 "http://shop.example/",
                 vec![("host", "SHOP.example")],

@@ -5,7 +5,7 @@
 
 use super::body::RequestBody;
 use crate::call::Call;
-use crate::guest::{Given, Guest};
+use crate::guest::Guest;
 use crate::outcome::Outcome;
 use bytes::Bytes;
 use futures::future::Either;
@@ -60,10 +60,9 @@ impl Instance {
     pub(super) async fn new(
         engine: &Engine,
         handler: &Handler,
-        given: &Arc<Given>,
         call: &Arc<Call>,
     ) -> wasmtime::Result<Instance> {
-        let mut store = Guest::store(engine, given, call);
+        let mut store = Guest::store(engine, call);
         let exports = match handler {
             Handler::P2(pre) => Exports::P2(pre.instantiate_async(&mut store).await?),
             Handler::P3(pre) => Exports::P3(pre.instantiate_async(&mut store).await?),

@@ -17,7 +17,7 @@ pub(crate) use target::Target;
 use crate::call::Call;
 use crate::capability::audit::Capability;
 use crate::capability::network::{Credential, Network};
-use crate::guest::Given;
+use crate::errand::Errand;
 use capability::{Destination, Rule};
 use fault::{dial_fault, request_fault};
 use http::header::{self, HeaderName, HeaderValue};
@@ -45,12 +45,6 @@ const CHUNKS: usize = 2;
 /// Bytes of a body that can wait in the host while its guest writes on.
 pub(super) const WAITING_MAX: usize = (CHUNKS + 1) * CHUNK_SIZE;
 
-/// What wasi:http asks the host.
-pub(crate) struct Hooks {
-    given: Arc<Given>,
-    call: Arc<Call>,
-}
-
 /// A request that may be sent.
 struct Admitted {
     network: Arc<Network>,
@@ -77,24 +71,12 @@ type Sending = Box<
         > + Send,
 >;
 
-impl Hooks {
-    pub(crate) fn new(given: &Arc<Given>, call: &Arc<Call>) -> Hooks {
-        Hooks {
-            given: Arc::clone(given),
-            call: Arc::clone(call),
-        }
-    }
-
-    /// Asks for another call from now on.
-    pub(crate) fn pass_to(&mut self, call: &Arc<Call>) {
-        self.call = Arc::clone(call);
-    }
-
+impl Errand {
     /// Judges a request and makes it what is sent.
     fn admit(&self, mut request: Request<WasiBody>) -> Result<Admitted> {
-        let delivered = self.given.delivered();
+        let delivered = self.call().given().delivered();
         let network = delivered.network();
-        let caller = self.call.caller();
+        let caller = self.call().caller();
         let deny = |rule: Rule| {
             let object = request
                 .uri()
@@ -167,8 +149,8 @@ impl Hooks {
             false => Rule::MethodRefused,
         };
         let object = format!("{} for {destination}", credential.header());
-        let audit = &self.given.audit;
-        audit.note(Capability::Credential, &object, rule, self.call.caller());
+        let audit = &self.call().given().audit;
+        audit.note(Capability::Credential, &object, rule, self.call().caller());
     }
 }
 
@@ -265,7 +247,7 @@ async fn exchange(
     }
 }
 
-impl WasiHttpHooks for Hooks {
+impl WasiHttpHooks for Errand {
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
         super::head::is_ours(name)
     }
@@ -287,7 +269,7 @@ impl WasiHttpHooks for Hooks {
         _done: Box<dyn Future<Output = Result<()>> + Send>,
     ) -> Sending {
         let admitted = self.admit(request);
-        let call = Arc::clone(&self.call);
+        let call = Arc::clone(self.call());
         Box::new(async move {
             let admitted = admitted?;
             let times = Times::new(&admitted.network, options);

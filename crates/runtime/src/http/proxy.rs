@@ -9,7 +9,6 @@ use super::resting::Resting;
 use crate::admission::Slot;
 use crate::call::Call;
 use crate::cpu::join_line;
-use crate::guest::Given;
 use crate::outcome::Outcome;
 use crate::pool::PoolExhausted;
 use bytes::Bytes;
@@ -51,21 +50,15 @@ impl Proxy {
     }
 
     /// Makes an instance and throws it away.
-    pub(crate) async fn instantiate(
-        &self,
-        given: &Arc<Given>,
-        call: &Arc<Call>,
-    ) -> wasmtime::Result<()> {
-        let made = Instance::new(&self.engine, &self.handler, given, call).await;
-        made.map(drop)
-            .inspect_err(|error| blame(given, call, error))
+    pub(crate) async fn instantiate(&self, call: &Arc<Call>) -> wasmtime::Result<()> {
+        let made = Instance::new(&self.engine, &self.handler, call).await;
+        made.map(drop).inspect_err(|error| blame(call, error))
     }
 
     /// Has one request answered. The head is sent as soon as the guest gives it; the future
     /// ends when the guest has.
     pub(super) fn call<B>(
         self: &Arc<Proxy>,
-        given: &Arc<Given>,
         call: &Arc<Call>,
         slot: Option<Slot>,
         request: Request<RequestBody<B>>,
@@ -75,22 +68,19 @@ impl Proxy {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let proxy = Arc::clone(self);
-        let given = Arc::clone(given);
         let call = Arc::clone(call);
         async move {
             join_line(&call).await;
             let result = match &proxy.resting {
-                None => match Instance::new(&proxy.engine, &proxy.handler, &given, &call).await {
+                None => match Instance::new(&proxy.engine, &proxy.handler, &call).await {
                     Ok(mut fresh) => fresh.answer(request, head, None).await,
                     Err(error) => Err(error),
                 },
                 // Boxed: most components keep no instance, and do not need the room.
-                Some(resting) => {
-                    Box::pin(proxy.answer_again(resting, &given, &call, request, head)).await
-                }
+                Some(resting) => Box::pin(proxy.answer_again(resting, &call, request, head)).await,
             };
             if let Err(error) = &result {
-                blame(&given, &call, error);
+                blame(&call, error);
             }
             drop(slot);
             result
@@ -101,7 +91,6 @@ impl Proxy {
     async fn answer_again<B>(
         &self,
         resting: &Arc<Resting>,
-        given: &Arc<Given>,
         call: &Arc<Call>,
         mut request: Request<RequestBody<B>>,
         head: oneshot::Sender<Head>,
@@ -109,9 +98,9 @@ impl Proxy {
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let mut instance = match resting.wake(given, call) {
+        let mut instance = match resting.wake(call) {
             Some(instance) => instance,
-            None => Instance::new(&self.engine, &self.handler, given, call).await?,
+            None => Instance::new(&self.engine, &self.handler, call).await?,
         };
         let answered = Arc::new(AtomicBool::new(false));
         request.body_mut().hold(Arc::clone(&answered));
@@ -120,19 +109,19 @@ impl Proxy {
         // A guest that has kept the request's body holds up its connection.
         let nothing_kept = Arc::strong_count(&answered) == 1;
         if nothing_kept && answered.load(Ordering::Relaxed) && call.ended_by().is_none() {
-            resting.rest(instance, given);
+            resting.rest(instance);
         }
         Ok(())
     }
 }
 
 /// Finds the reason for an error of wasmtime, notes it in the call and tells the owner.
-fn blame(given: &Given, call: &Call, error: &wasmtime::Error) {
+fn blame(call: &Call, error: &wasmtime::Error) {
     if call.ended_by().is_none() {
         call.end(reason(call, error));
     }
     // The root says what happened; the backtrace above it is mostly shims.
-    given.lines.note(
+    call.given().lines.note(
         &format!("the call ended: {}", error.root_cause()),
         call.trigger().map(AsRef::as_ref),
     );

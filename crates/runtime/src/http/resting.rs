@@ -8,7 +8,6 @@
 
 use super::instance::Instance;
 use crate::call::Call;
-use crate::guest::Given;
 use crate::limits::Budget;
 use capability::Instances;
 use std::collections::VecDeque;
@@ -58,7 +57,7 @@ impl Resting {
     }
 
     /// The instance that has answered last for this trigger, under the limits of `call`.
-    pub(super) fn wake(&self, given: &Given, call: &Arc<Call>) -> Option<Instance> {
+    pub(super) fn wake(&self, call: &Arc<Call>) -> Option<Instance> {
         let waiter = {
             let mut waiting = self.lock();
             let suits =
@@ -71,16 +70,16 @@ impl Resting {
             since,
             ..
         } = waiter;
-        let may_go_on = given.reuses()
+        let may_go_on = call.given().reuses()
             && instance.guest().is_up_to_date()
             && since.elapsed() < self.limits.idle_timeout.0;
         (may_go_on && instance.renew(call).is_ok()).then_some(instance)
     }
 
     /// Keeps an instance for its next request, or drops it.
-    pub(super) fn rest(self: &Arc<Resting>, instance: Instance, given: &Given) {
+    pub(super) fn rest(self: &Arc<Resting>, instance: Instance) {
         let may_rest = instance.served() < self.limits.max_requests
-            && given.reuses()
+            && instance.guest().call().given().reuses()
             && instance.guest().is_up_to_date()
             // Memory that waits is nobody's; whoever works comes first.
             && self.memory.is_half_free();

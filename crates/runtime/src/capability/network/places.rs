@@ -3,7 +3,7 @@
 //! Who finds no place waits in a bounded line. Dropping a place gives it back. Counts only;
 //! what the places are for, the modules beside know.
 
-use crate::admission::Gate;
+use crate::admission::{Gate, Patience};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -34,7 +34,7 @@ impl Places {
 
     /// A place, when one gets free before the deadline.
     pub(crate) async fn take(&self, deadline: Instant) -> Option<Place> {
-        let taken = self.0.take(deadline, LINE).await;
+        let taken = self.0.take(&mut Patience::Until(deadline), LINE).await;
         taken.then(|| Place(Arc::clone(&self.0)))
     }
 }
