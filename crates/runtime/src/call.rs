@@ -135,8 +135,13 @@ impl Call {
 
     /// Charges bytes for what is about to be allocated; a limit in the way is noted.
     pub(crate) fn charge(&self, bytes: u64) -> Result<(), Outcome> {
-        let charged = self.holding.charge(&self.account, bytes);
+        let charged = self.try_charge(bytes);
         charged.inspect_err(|limit| self.deny(*limit))
+    }
+
+    /// As `charge`, for what the guest has not asked for.
+    pub(crate) fn try_charge(&self, bytes: u64) -> Result<(), Outcome> {
+        self.holding.charge(&self.account, bytes)
     }
 
     pub(crate) fn release(&self, bytes: u64) {

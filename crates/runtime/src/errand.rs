@@ -6,6 +6,7 @@
 
 use crate::call::Call;
 use crate::engine::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
+use crate::limits::STEP;
 use crate::outcome::Outcome;
 use std::sync::Arc;
 use wasmtime::ResourceLimiter;
@@ -18,6 +19,8 @@ const ELEMENT: usize = size_of::<usize>();
 pub(crate) struct Errand {
     call: Arc<Call>,
     held: u64,
+    /// What the call is charged with: `held`, or up to a step more.
+    charged: u64,
     /// What the last growth asked for, in case it fails afterwards.
     pending: u64,
 }
@@ -27,6 +30,7 @@ impl Errand {
         Errand {
             call: Arc::clone(call),
             held: 0,
+            charged: 0,
             pending: 0,
         }
     }
@@ -42,32 +46,47 @@ impl Errand {
     pub(crate) fn pass_to(&mut self, call: &Arc<Call>) -> Result<(), Outcome> {
         let held = std::mem::take(&mut self.held);
         self.pending = 0;
-        self.call.release(held);
+        self.call.release(std::mem::take(&mut self.charged));
         self.call = Arc::clone(call);
         self.call.charge(held)?;
-        self.held = held;
+        (self.held, self.charged) = (held, held);
         Ok(())
     }
 
     fn growing(&mut self, bytes: u64) -> bool {
-        let granted = self.call.charge(bytes).is_ok();
-        if granted {
-            self.held += bytes;
-            self.pending = bytes;
+        let held = self.held + bytes;
+        if held > self.charged && !self.charge(held - self.charged) {
+            return false;
         }
-        granted
+        self.held = held;
+        self.pending = bytes;
+        true
     }
 
+    /// Whole steps while there is room for them: an instance has several tables, all small.
+    fn charge(&mut self, bytes: u64) -> bool {
+        let steps = bytes.next_multiple_of(STEP);
+        let charged = match self.call.try_charge(steps) {
+            Ok(()) => steps,
+            Err(_) if self.call.charge(bytes).is_ok() => bytes,
+            Err(_) => return false,
+        };
+        self.charged += charged;
+        true
+    }
+
+    /// What is pending came to nothing.
     fn failed(&mut self) {
-        self.call.release(self.pending);
-        self.held -= self.pending;
-        self.pending = 0;
+        self.held -= std::mem::take(&mut self.pending);
+        let keep = self.held.next_multiple_of(STEP).min(self.charged);
+        self.call.release(self.charged - keep);
+        self.charged = keep;
     }
 }
 
 impl Drop for Errand {
     fn drop(&mut self) {
-        self.call.release(self.held);
+        self.call.release(self.charged);
     }
 }
 

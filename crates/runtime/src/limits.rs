@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The shared budgets are touched in steps of this size, so that the small tables of an
 /// instance cost no contended counter each.
-const STEP: u64 = 64 * 1024;
+pub(crate) const STEP: u64 = 64 * 1024;
 
 /// A budget that calls of many threads draw on.
 #[derive(Debug)]

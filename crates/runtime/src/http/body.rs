@@ -177,6 +177,9 @@ fn admitted(frame: Frame<Bytes>, call: &Call) -> Result<Frame<Bytes>, BodyError>
 
 /// Trailers without headers of the hop, and none at all if they are too large.
 fn bounded(frame: Frame<Bytes>) -> Frame<Bytes> {
+    if frame.is_data() {
+        return frame;
+    }
     match frame.into_trailers() {
         Ok(mut trailers) => {
             super::head::strip(&mut trailers);
@@ -185,7 +188,7 @@ fn bounded(frame: Frame<Bytes>) -> Frame<Bytes> {
             }
             Frame::trailers(trailers)
         }
-        Err(data) => data,
+        Err(other) => other,
     }
 }
 

@@ -96,27 +96,34 @@ fn admit_host<B>(request: &mut Request<B>) -> Result<(), HeadError> {
 /// `host` or `host:port` as in RFC 9110 7.2, which is an `Authority` without user information.
 /// Judged at every request, and `Authority` would copy it first.
 fn is_host(host: &[u8]) -> bool {
-    let Ok(host) = str::from_utf8(host) else {
+    if host.first() == Some(&b'[') {
+        return is_literal(host);
+    }
+    // Percent signs are left out: nobody resolves them, and readers differ about them.
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte);
+    let name = host.iter().take_while(|byte| allowed(byte)).count();
+    let (name, port) = host.split_at(name);
+    !name.is_empty() && is_port(port)
+}
+
+/// `[address]` or `[address]:port`.
+fn is_literal(host: &[u8]) -> bool {
+    let Some((address, port)) = str::from_utf8(host)
+        .ok()
+        .and_then(|host| host.strip_prefix('[')?.split_once(']'))
+    else {
         return false;
     };
-    let (name_is_good, port) = match host.strip_prefix('[') {
-        Some(literal) => match literal.split_once(']') {
-            Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
-            None => return false,
-        },
-        None => {
-            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
-            // Percent signs are left out: nobody resolves them, and readers differ about them.
-            let allowed =
-                |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
-            (!name.is_empty() && name.bytes().all(allowed), port)
-        }
-    };
-    let port_is_good = match port.strip_prefix(':') {
-        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.len() <= 5,
-        None => port.is_empty(),
-    };
-    name_is_good && port_is_good
+    address.parse::<Ipv6Addr>().is_ok() && is_port(port.as_bytes())
+}
+
+/// Nothing, or a colon and up to five digits.
+fn is_port(port: &[u8]) -> bool {
+    match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 /// Removes the headers of one hop, and those that `Connection` names.
