@@ -76,6 +76,8 @@ fn spec(image: &str, min_ready: u32) -> Value {
     json!({
         "image": image,
         "placement": { "mode": "EveryNode" },
+        // A hundred of them have to fit on each of the small nodes.
+        "resources": { "requests": { "memory": "2Mi" } },
         "rollout": {
             "maxParallel": "100%",
             "minReadySeconds": min_ready,
