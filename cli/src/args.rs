@@ -49,6 +49,8 @@ pub(crate) enum Command {
     New(New),
     /// Make a key pair that cosign can use too, and the policy that trusts it.
     Keygen(Keygen),
+    /// Make one component out of several, whose imports others of them export.
+    Compose(Compose),
     /// Put a component into a registry or an OCI layout directory.
     Push(Push),
     /// Sign what is in a registry or an OCI layout directory.
@@ -137,6 +139,22 @@ pub(crate) struct Keygen {
     /// The images the printed policy trusts this key for.
     #[arg(long, value_name = "GLOB", default_value = "registry.example/**")]
     pub(crate) images: String,
+}
+
+/// `lighterman compose`
+#[derive(Debug, Args)]
+pub(crate) struct Compose {
+    /// The component whose imports are joined.
+    #[arg(value_name = "FILE.wasm")]
+    pub(crate) file: PathBuf,
+
+    /// A component that exports what it imports (repeat for several).
+    #[arg(long, value_name = "FILE.wasm", required = true)]
+    pub(crate) plug: Vec<PathBuf>,
+
+    /// Where the whole is written.
+    #[arg(long, value_name = "FILE.wasm")]
+    pub(crate) to: PathBuf,
 }
 
 /// `lighterman push`

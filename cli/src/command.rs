@@ -5,6 +5,7 @@
 
 mod check;
 mod completions;
+mod compose;
 mod demo;
 mod inspect;
 pub(crate) mod keygen;
@@ -36,6 +37,7 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Result<ExitCode, Fa
         Command::Spawner(args) => spawner::spawner(args)?,
         Command::New(args) => output.answer(&new::run(&args)?),
         Command::Keygen(args) => output.answer(&keygen::run(&args)?),
+        Command::Compose(args) => output.answer(&compose::run(&args)?),
         Command::Check(args) => check::run(&args, output)?,
         Command::Suggest(args) => output.answer(&suggest::run(&args)?),
         Command::Completions(args) => completions::run(&args),

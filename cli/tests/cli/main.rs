@@ -12,6 +12,7 @@
 mod capabilities;
 mod check;
 mod completions;
+mod compose;
 mod credentials;
 mod demo;
 mod executables;
