@@ -166,8 +166,7 @@ pub struct WasmComponentSpec {
     #[schemars(length(max = bound::TRIGGERS))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["name".into()]),
-        validation = Rule::new("self.all(t, !has(t.http) || self.exists_one(o, has(o.http) && o.http.port == t.http.port))")
-            .message("two triggers have the same port; give each its own")
+        validation = trigger::distinct_ports()
     )]
     pub triggers: Vec<Trigger>,
 

@@ -161,7 +161,7 @@ impl Usage {
     /// What one component takes with so many replicas.
     pub fn of_one(component: &WasmComponent, replicas: u32) -> Self {
         let spec = &component.spec;
-        let ports = spec.triggers.iter().filter(|one| one.http.is_some());
+        let ports = spec.triggers.iter().filter(|one| one.port().is_some());
         let memory = spec.resources.requests.memory.0;
         Self {
             components: 1,

@@ -433,7 +433,7 @@ async fn allocate(
     let triggers: Vec<String> = validated
         .triggers
         .iter()
-        .filter(|trigger| trigger.http.is_some())
+        .filter(|trigger| trigger.port().is_some())
         .map(|trigger| trigger.name.clone())
         .collect();
     let holder = |trigger: &String| Holder {

@@ -43,11 +43,11 @@ pub fn service(
     let listed: Vec<ServicePort> = triggers
         .iter()
         .filter_map(|trigger| {
-            let (http, port) = (trigger.http.as_ref()?, ports.get(&trigger.name)?);
+            let (port, target) = (trigger.port()?, ports.get(&trigger.name)?);
             Some(ServicePort {
                 name: Some(trigger.name.clone()),
-                port: http.port,
-                target_port: Some(IntOrString::Int(i32::from(*port))),
+                port,
+                target_port: Some(IntOrString::Int(i32::from(*target))),
                 protocol: Some("TCP".to_owned()),
                 ..ServicePort::default()
             })

@@ -280,10 +280,9 @@ impl Cluster {
         let component = document.component.clone();
         let mut ports = BTreeMap::new();
         for trigger in &named.validated.triggers {
-            if let Some(http) = &trigger.http {
-                let port =
-                    self.ports
-                        .of(&named.validated.key.to_string(), &trigger.name, http.port)?;
+            if let Some(wanted) = trigger.port() {
+                let component = named.validated.key.to_string();
+                let port = self.ports.of(&component, &trigger.name, wanted)?;
                 ports.insert(trigger.name.clone(), port);
             }
         }

@@ -3,14 +3,14 @@
 
 use capability::Bytes;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::{bound, schema};
 
 /// One way in.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("has(self.http)").message("needs exactly one member that says what starts the component; write http: {port: 80}"))]
+#[x_kube(validation = Rule::new("[has(self.http)].filter(given, given).size() == 1").message("needs exactly one member that says what starts the component; write http: {port: 80}"))]
 pub struct Trigger {
     /// Name of the trigger and of the Service's port.
     #[schemars(length(min = 1, max = bound::TRIGGER_NAME))]
@@ -39,6 +39,41 @@ pub struct HttpTrigger {
     #[schemars(schema_with = "schema::quantity")]
     #[x_kube(validation = schema::quantity_between(Bytes(0), bound::REQUEST_BODY_MAX))]
     pub max_request_body: Bytes,
+}
+
+impl Trigger {
+    /// The port of the Service by which it is called; `None` of a trigger that is not called over
+    /// the network.
+    pub fn port(&self) -> Option<i32> {
+        let Self {
+            name: _,
+            http,
+            from: _,
+        } = self;
+        http.as_ref().map(|http| http.port)
+    }
+
+    /// The members that say what starts the component: exactly one is right.
+    pub(super) fn members(&self) -> Vec<&'static str> {
+        let Self {
+            name: _,
+            http,
+            from: _,
+        } = self;
+        let members = [("http", http.is_some())];
+        let given = members.into_iter().filter(|(_, given)| *given);
+        given.map(|(member, _)| member).collect()
+    }
+}
+
+/// That no two triggers have the same port: the rule of the list, as [`Trigger::port`].
+pub(super) fn distinct_ports() -> Rule {
+    let port = |trigger: &str| format!("(has({trigger}.http) ? {trigger}.http.port : 0)");
+    let (one, other) = (port("t"), port("o"));
+    Rule::new(format!(
+        "self.all(t, {one} == 0 || self.exists_one(o, {other} == {one}))"
+    ))
+    .message("two triggers have the same port; give each its own")
 }
 
 impl Default for HttpTrigger {

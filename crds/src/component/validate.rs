@@ -203,23 +203,35 @@ fn triggers(problems: &mut Problems, triggers: &[Trigger]) {
         if let Some(from) = &trigger.from {
             peers::peers(problems, &format!("{field}.from"), from);
         }
-        let Some(http) = &trigger.http else {
-            problems.add(
-                field,
+        let members = trigger.members();
+        match members.as_slice() {
+            [] => problems.add(
+                field.clone(),
                 "does not say what starts the component",
                 "add exactly one member, such as http: {port: 80}",
-            );
+            ),
+            [member] => {
+                if let Some(port) = trigger.port() {
+                    if ports.contains(&port) {
+                        problems.add(
+                            format!("{field}.{member}.port"),
+                            format!("is {port}, as another trigger's"),
+                            "give each trigger a port of its own",
+                        );
+                    }
+                    ports.push(port);
+                }
+            }
+            several => problems.add(
+                field.clone(),
+                format!("has {}, of which it can be only one", several.join(" and ")),
+                "make a trigger of its own of each",
+            ),
+        }
+        let Some(http) = &trigger.http else {
             continue;
         };
         problems.within(&format!("{field}.http.port"), &http.port, &1, &65_535);
-        if ports.contains(&http.port) {
-            problems.add(
-                format!("{field}.http.port"),
-                format!("is {}, as another trigger's", http.port),
-                "give each trigger a port of its own",
-            );
-        }
-        ports.push(http.port);
         let body = http.max_request_body;
         if body > bound::REQUEST_BODY_MAX {
             problems.add(

@@ -72,7 +72,8 @@ fn is_given(trigger: &RevisionTrigger, spec: &WasmComponentSpec) -> bool {
     let Some(given) = spec.triggers.iter().find(of_name) else {
         return false;
     };
-    match (&trigger.http, &given.http) {
+    let RevisionTrigger { name: _, http } = trigger;
+    match (http, &given.http) {
         (None, None) => true,
         (Some(http), Some(given)) => {
             http.port == given.port && http.max_request_body <= given.max_request_body
