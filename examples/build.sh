@@ -156,11 +156,19 @@ starter() {
     component starter starter.wasm starter 1.0.0
 }
 
-guests="hello data-processor releases probe async-hello caller files starter"
+worker() {
+    cd "$root/tests/guests/worker"
+    compile
+    component worker worker.wasm worker 1.0.0
+    compile --features living
+    component worker living.wasm living 1.0.0
+}
+
+guests="hello data-processor releases probe async-hello caller files starter worker"
 [ $# -gt 0 ] || set -- $guests
 for guest in "$@"; do
     case $guest in
-    hello | probe | releases | caller | files | starter) "$guest" ;;
+    hello | probe | releases | caller | files | starter | worker) "$guest" ;;
     async-hello) async_hello ;;
     data-processor) data_processor ;;
     *) fail "$guest is no guest; there are $guests" ;;

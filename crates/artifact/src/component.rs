@@ -58,7 +58,7 @@ pub enum World {
     HttpP2,
     /// Exports `wasi:http/handler@0.3.x`.
     HttpP3,
-    /// Exports `wasi:cli/run`.
+    /// Exports `wasi:cli/run`, or `lighterman:core/lifecycle` in place of it.
     Command,
     /// Exports something else, or nothing.
     Other,

@@ -31,6 +31,8 @@ pub(crate) struct Account {
     pub(crate) turns: Turns,
     pub(crate) slots: Arc<Slots>,
     pub(crate) ticker: Arc<Ticker>,
+    /// Runs that wait for something: they have a slot, and are no call in progress.
+    pub(crate) waiting_runs: AtomicU64,
 }
 
 /// One call in progress.
@@ -76,18 +78,32 @@ impl Account {
 
     /// Whether other components have calls in progress.
     pub(crate) fn has_neighbours(&self) -> bool {
-        self.ticker.calls() > u64::from(self.slots.live())
+        let waiting = self.waiting_runs.load(Ordering::Relaxed);
+        self.ticker.calls().saturating_add(waiting) > u64::from(self.slots.live())
     }
 }
 
 impl Call {
     pub(crate) fn new(account: Arc<Account>, caller: Option<&Arc<Caller>>) -> Arc<Call> {
+        let cpu_time = account.given.workload.limits.per_call.cpu_time.0;
+        Arc::new(Call::within(cpu_time, account, caller))
+    }
+
+    /// One that may last, and of which no count of calls speaks.
+    pub(crate) fn lasting(account: Arc<Account>, caller: Option<&Arc<Caller>>) -> Arc<Call> {
+        let mut call = Call::within(Duration::MAX, account, caller);
+        *call.counted.get_mut() = true;
+        *call.untimed.get_mut() = false;
+        Arc::new(call)
+    }
+
+    fn within(cpu_time: Duration, account: Arc<Account>, caller: Option<&Arc<Caller>>) -> Call {
         let limits = &account.given.workload.limits.per_call;
         let started = Instant::now();
-        Arc::new(Call {
+        Call {
             caller: caller.cloned(),
             started,
-            meter: Meter::new(started, limits.cpu_time.0),
+            meter: Meter::new(started, cpu_time),
             holding: Holding::new(limits.memory.0),
             ended_by: AtomicU8::new(0),
             denied: AtomicU8::new(0),
@@ -96,7 +112,7 @@ impl Call {
             io: limits.io.map(|limit| AtomicU64::new(limit.0)),
             moved: AtomicU64::new(0),
             account,
-        })
+        }
     }
 
     pub(crate) fn account(&self) -> &Arc<Account> {

@@ -1,6 +1,6 @@
-//! A loaded component that answers requests. No instance of it is alive between them.
+//! A loaded component that answers requests, or runs. No instance of it is alive in between.
 //!
-//! Puts admission, limits and the exchange together. Made by `Runtime::load`; the node agent
+//! Puts admission, limits and the exchange, or a run, together. Made by `Runtime::load`; the node agent
 //! holds one per revision, and dropping it unmaps the code once the last call has ended.
 
 use crate::admission::Slots;
@@ -14,13 +14,14 @@ use crate::config::Config;
 use crate::cpu::{Metered, Turns};
 use crate::error::LoadError;
 use crate::guest::{Backings, Given, StoreLimits};
-use crate::http::exchange::{Incoming, Service, exchange};
+use crate::http::exchange::{Incoming, Service, exchange, is_cut};
 use crate::http::proxy::Proxy;
 use crate::http::{Body, answer};
 use crate::latency::Latencies;
 use crate::limits::Budget;
 use crate::outcome::{Outcome, Stats, Tally};
 use crate::output::Lines;
+use crate::run::{Command, Ended, Start};
 use crate::runtime::Node;
 use crate::serve::Handler;
 use crate::workload::{Identity, Mount, Workload};
@@ -35,11 +36,29 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-/// A loaded component: code mapped, imports linked, ready to answer.
+/// A loaded component: code mapped, imports linked, ready to answer or to run.
 #[derive(Debug)]
 pub struct Component {
-    service: Service,
+    account: Arc<Account>,
     slots: Arc<Slots>,
+    entry: Entry,
+    /// Becomes true when no call may go on.
+    cut: watch::Sender<bool>,
+}
+
+/// How it is entered.
+#[derive(Debug)]
+enum Entry {
+    Serve(Service),
+    Run(Command),
+}
+
+/// What a component is called by.
+pub(crate) enum Way {
+    /// Requests.
+    Proxy(Proxy),
+    /// Whoever wants it to run.
+    Command(Command),
 }
 
 /// Why a component is not ready.
@@ -62,7 +81,7 @@ impl Component {
     pub(crate) fn new(
         node: &Node,
         config: &Config,
-        proxy: Proxy,
+        way: Way,
         mut workload: Workload,
     ) -> Result<Component, LoadError> {
         let slots = Slots::new(
@@ -78,7 +97,10 @@ impl Component {
         let mounts = std::mem::take(&mut workload.mounts);
         let files = Files::new(&node.files, &workload.effective, &audit, mounts)?;
         let processes = Processes::new(config.spawner.as_ref(), &workload.effective, &audit);
-        let limits = StoreLimits::new(config);
+        let limits = match &way {
+            Way::Proxy(_) => StoreLimits::new(config),
+            Way::Command(_) => StoreLimits::of_run(config),
+        };
         let backings = Backings {
             network,
             files,
@@ -96,21 +118,31 @@ impl Component {
             turns: Turns::new(config.cores),
             slots: Arc::clone(&slots),
             ticker: Arc::clone(&node.ticker),
+            waiting_runs: AtomicU64::new(0),
         };
-        let service = Service {
-            proxy: Arc::new(proxy),
-            account: Arc::new(account),
-            body_idle: config.body_idle,
-            max_duration: config.max_duration,
-            cut: watch::Sender::new(false),
+        let (account, cut) = (Arc::new(account), watch::Sender::new(false));
+        let entry = match way {
+            Way::Proxy(proxy) => Entry::Serve(Service {
+                proxy: Arc::new(proxy),
+                account: Arc::clone(&account),
+                body_idle: config.body_idle,
+                max_duration: config.max_duration,
+                cut: cut.clone(),
+            }),
+            Way::Command(command) => Entry::Run(command),
         };
-        Ok(Component { service, slots })
+        Ok(Component {
+            account,
+            slots,
+            entry,
+            cut,
+        })
     }
 
     /// Who it is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        &self.service.account.given.workload.identity
+        &self.account.given.workload.identity
     }
 
     /// Replaces rights, values, directories and credentials for instances that start from now
@@ -125,27 +157,26 @@ impl Component {
         mounts: Vec<Mount>,
         credentials: Vec<Credential>,
     ) -> Result<(), LoadError> {
-        let Service { account, proxy, .. } = &self.service;
-        account
+        self.account
             .given
             .refresh(effective, values, mounts, credentials)?;
-        proxy.dismiss();
+        if let Entry::Serve(service) = &self.entry {
+            service.proxy.dismiss();
+        }
         Ok(())
     }
 
     /// Changes how many replicas this node holds: their budgets add up. At least 1.
     pub fn set_replicas(&self, replicas: u32) {
-        let workload = &self.service.account.given.workload;
+        let workload = &self.account.given.workload;
         self.slots.set_granted(concurrency(workload, replicas));
-        self.service.account.given.network().set_replicas(replicas);
-        self.service
-            .account
-            .memory
-            .set_limit(memory(workload, replicas));
+        self.account.given.network().set_replicas(replicas);
+        self.account.memory.set_limit(memory(workload, replicas));
     }
 
     /// Answers one request with an instance of its own. Never fails: what goes wrong is a
-    /// response with a status and a JSON body `{"reason", "message"}`, see [`answer`].
+    /// response with a status and a JSON body `{"reason", "message"}`, see [`answer`]. One that
+    /// was loaded to run answers nothing: `GuestError`.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -163,35 +194,54 @@ impl Component {
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
+        let Entry::Serve(service) = &self.entry else {
+            return answer(Outcome::GuestError);
+        };
         match self.slots.take().await {
             Ok(slot) => {
-                let timeout = self
-                    .service
-                    .account
-                    .given
-                    .workload
-                    .limits
-                    .per_call
-                    .timeout
-                    .0;
+                let limits = &self.account.given.workload.limits;
+                let timeout = limits.per_call.timeout.0;
                 let incoming = Incoming {
                     request,
                     caller,
                     slot: Some(slot),
                 };
-                exchange(&self.service, incoming, timeout).await
+                exchange(service, incoming, timeout).await
             }
             Err(outcome) => {
-                self.service.account.tally.count(outcome);
+                self.account.tally.count(outcome);
                 answer(outcome)
             }
         }
     }
 
-    /// Ends all calls, those of the future too: `Truncated`. What has been answered in part
-    /// ends so that the caller can tell.
+    /// Whether a run of it looks for the word to end.
+    #[must_use]
+    pub fn can_be_asked(&self) -> bool {
+        matches!(&self.entry, Entry::Run(command) if command.can_be_asked())
+    }
+
+    /// Runs it once, to its end or until the future is dropped; `started` is called when there
+    /// is an instance. One that was loaded to answer does not run: `GuestError`.
+    pub async fn run(&self, start: Start, started: impl FnOnce() + Send) -> Ended {
+        let Entry::Run(command) = &self.entry else {
+            return Ended::by(Outcome::GuestError);
+        };
+        let _slot = match self.slots.take().await {
+            Ok(slot) => slot,
+            Err(outcome) => return Ended::by(outcome),
+        };
+        tokio::select! {
+            biased;
+            ended = command.run(&self.account, start, started) => ended,
+            () = is_cut(&self.cut) => Ended::by(Outcome::Truncated),
+        }
+    }
+
+    /// Ends all calls and runs, those of the future too: `Truncated`. What has been answered in
+    /// part ends so that the caller can tell.
     pub fn cut(&self) {
-        self.service.cut.send_replace(true);
+        self.cut.send_replace(true);
     }
 
     /// Instantiates once; with a path, GETs it then and expects 2xx or 3xx.
@@ -205,7 +255,9 @@ impl Component {
         self.instantiate(limit)
             .await
             .map_err(|outcome| ProbeFailure::Failed(outcome, outcome.message().to_owned()))?;
-        let Some(path) = path else { return Ok(()) };
+        let (Some(path), Entry::Serve(service)) = (path, &self.entry) else {
+            return Ok(());
+        };
         let request = health_check(path).ok_or_else(|| {
             let message = format!("the health check's path {path} is not valid; begin it with /");
             ProbeFailure::Failed(Outcome::BadRequest, message)
@@ -216,7 +268,7 @@ impl Component {
             caller: None,
             slot: None,
         };
-        let response = exchange(&self.service, incoming, left).await;
+        let response = exchange(service, incoming, left).await;
         let status = response.status();
         if status.is_success() || status.is_redirection() {
             return Ok(());
@@ -228,10 +280,15 @@ impl Component {
     }
 
     async fn instantiate(&self, limit: Duration) -> Result<(), Outcome> {
-        let Service { proxy, account, .. } = &self.service;
-        let call = Call::new(Arc::clone(account), None);
+        let call = Call::new(Arc::clone(&self.account), None);
         call.exempt();
-        let instantiate = Metered::new(Arc::clone(&call), proxy.instantiate(&call));
+        let instance = async {
+            match &self.entry {
+                Entry::Serve(service) => service.proxy.instantiate(&call).await,
+                Entry::Run(command) => command.instantiate(&call).await,
+            }
+        };
+        let instantiate = Metered::new(Arc::clone(&call), instance);
         let outcome = match timeout(limit, instantiate).await {
             Ok(Ok(())) => Outcome::Completed,
             Ok(Err(outcome)) => outcome,
@@ -248,7 +305,7 @@ impl Component {
     /// Counters since it was loaded.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let account = &self.service.account;
+        let account = &self.account;
         Stats {
             outcomes: account.tally.read(),
             errors: account.errors.load(Ordering::Relaxed),
@@ -256,16 +313,16 @@ impl Component {
             live: self.slots.live(),
             memory: account.memory.used(),
             cpu_micros: account.cpu_micros.load(Ordering::Relaxed),
-            dropped_lines: self.service.account.given.lines.dropped(),
-            uses: self.service.account.given.audit.uses(),
-            lost_records: self.service.account.given.audit.lost(),
+            dropped_lines: self.account.given.lines.dropped(),
+            uses: self.account.given.audit.uses(),
+            lost_records: self.account.given.audit.lost(),
         }
     }
 }
 
 impl Drop for Component {
     fn drop(&mut self) {
-        let audit = &self.service.account.given.audit;
+        let audit = &self.account.given.audit;
         audit.note(Capability::Lifecycle, "dropped", Rule::Granted, None);
     }
 }

@@ -58,6 +58,9 @@ pub(crate) struct Meter {
 pub(crate) struct Metered<F> {
     call: Arc<Call>,
     guest: Pin<Box<F>>,
+    /// Whether it is a run, which may wait for hours: it is in progress while it is polled, so
+    /// that the ticker rests meanwhile, and what it has used is told as it goes.
+    lasting: bool,
 }
 
 impl Turns {
@@ -197,13 +200,49 @@ impl<F: Future<Output = wasmtime::Result<()>>> Metered<F> {
         Metered {
             call,
             guest: Box::pin(guest),
+            lasting: false,
         }
+    }
+
+    /// For a call that may last.
+    pub(crate) fn lasting(call: Arc<Call>, guest: F) -> Metered<F> {
+        call.account().waiting_runs.fetch_add(1, Ordering::Relaxed);
+        Metered {
+            call,
+            guest: Box::pin(guest),
+            lasting: true,
+        }
+    }
+
+    fn look(&mut self, context: &mut Context<'_>) -> std::thread::Result<Poll<F::Output>> {
+        self.call.meter.begin_poll();
+        // A bug of the host must end this call alone. The future is not polled again.
+        let poll = catch_unwind(AssertUnwindSafe(|| self.guest.as_mut().poll(context)));
+        self.call.meter.end_poll();
+        poll
+    }
+
+    fn look_at_run(&mut self, context: &mut Context<'_>) -> std::thread::Result<Poll<F::Output>> {
+        let before = self.call.meter.micros();
+        let account = Arc::clone(self.call.account());
+        account.ticker.enter();
+        account.waiting_runs.fetch_sub(1, Ordering::Relaxed);
+        let poll = self.look(context);
+        account.waiting_runs.fetch_add(1, Ordering::Relaxed);
+        account.ticker.leave();
+        let used = self.call.meter.micros().saturating_sub(before);
+        account.cpu_micros.fetch_add(used, Ordering::Relaxed);
+        poll
     }
 }
 
 impl<F> Drop for Metered<F> {
     fn drop(&mut self) {
         let account = self.call.account();
+        if self.lasting {
+            account.waiting_runs.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
         account.ticker.leave();
         let used = self.call.meter.micros();
         account.cpu_micros.fetch_add(used, Ordering::Relaxed);
@@ -216,10 +255,10 @@ impl<F: Future<Output = wasmtime::Result<()>>> Future for Metered<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.call.meter.begin_poll();
-        // A bug of the host must end this call alone. The future is not polled again.
-        let poll = catch_unwind(AssertUnwindSafe(|| this.guest.as_mut().poll(context)));
-        this.call.meter.end_poll();
+        let poll = match this.lasting {
+            false => this.look(context),
+            true => this.look_at_run(context),
+        };
         match poll {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),

@@ -83,6 +83,11 @@ pub enum LoadError {
         /// Name of the engine class.
         class: &'static str,
     },
+    /// Neither `wasi:cli/run` of WASI 0.2 nor `lighterman:core/lifecycle` is exported.
+    #[error(
+        "the component exports neither wasi:cli/run of WASI 0.2 nor lighterman:core/lifecycle; it can not be run"
+    )]
+    NoRun,
     /// The component needs an engine that is switched off.
     #[error(
         "the component needs WASI 0.3, which is off on this node; start the agent with --p3 or build for WASI 0.2"

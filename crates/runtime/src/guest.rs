@@ -15,6 +15,7 @@ use crate::errand::Errand;
 use crate::error::LoadError;
 use crate::outcome::Outcome;
 use crate::output::{Lines, Stream};
+use crate::run::Stop;
 use crate::workload::{Mount, Workload};
 use capability::{Effective, Values};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -78,6 +79,7 @@ pub(crate) struct Guest {
     http: WasiHttpCtx,
     sockets: Made,
     salt: Salt,
+    stop: Option<Stop>,
 }
 
 impl Given {
@@ -186,6 +188,18 @@ impl StoreLimits {
             max_memory: config.max_memory,
         }
     }
+
+    /// For what lives on, and may keep open what many calls would.
+    pub(crate) fn of_run(config: &Config) -> StoreLimits {
+        /// As many calls as a run stands for.
+        const CALLS: usize = 8;
+        let limits = StoreLimits::new(config);
+        StoreLimits {
+            resources: limits.resources.saturating_mul(CALLS),
+            handles: limits.handles.saturating_mul(CALLS),
+            ..limits
+        }
+    }
 }
 
 impl std::fmt::Debug for Variables {
@@ -210,6 +224,7 @@ impl Guest {
             http,
             sockets: Made::default(),
             salt: Salt::default(),
+            stop: None,
         };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.errand);
@@ -247,6 +262,16 @@ impl Guest {
 
     pub(crate) fn call(&self) -> &Arc<Call> {
         self.errand.call()
+    }
+
+    /// Says how it will be asked to end.
+    pub(crate) fn stop_by(&mut self, stop: Stop) {
+        self.stop = Some(stop);
+    }
+
+    /// How it is asked to end: one that answers requests never is.
+    pub(crate) fn stop(&mut self) -> &Stop {
+        self.stop.get_or_insert_default()
     }
 
     fn given(&self) -> &Given {

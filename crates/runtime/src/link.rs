@@ -10,6 +10,7 @@ use crate::capability::process;
 use crate::engine::EngineClass;
 use crate::error::LoadError;
 use crate::guest::Guest;
+use crate::run;
 use crate::workload::Workload;
 use capability::Values;
 use wasmtime::Engine;
@@ -48,6 +49,7 @@ pub(crate) fn link(
     if class.is_p3() {
         basics_p3(&mut linker).map_err(LoadError::Link)?;
     }
+    run::link(&mut linker).map_err(LoadError::Link)?;
     if !values.config.is_empty() {
         wasmtime_wasi_config::add_to_linker(&mut linker, |guest: &mut Guest| {
             WasiConfig::from(guest.config())
@@ -129,7 +131,8 @@ fn refuse_ungranted(
 }
 
 fn is_basic(import: &str) -> bool {
-    const BASICS: [&str; 7] = [
+    const BASICS: [&str; 8] = [
+        "lighterman:core/ending@",
         "wasi:cli/",
         "wasi:clocks/",
         "wasi:filesystem/",

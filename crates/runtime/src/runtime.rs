@@ -8,16 +8,18 @@ use crate::capability::audit::AuditSink;
 use crate::capability::filesystem::NodeFiles;
 use crate::capability::network::Uplink;
 use crate::code::Code;
-use crate::component::Component;
+use crate::component::{Component, Way};
 use crate::config::Config;
 use crate::engine::{self, EngineClass};
 use crate::error::{Error, LoadError};
+use crate::guest::Guest;
 use crate::http::instance::Handler;
 use crate::http::proxy::Proxy;
 use crate::http::resting::Resting;
 use crate::limits::Budget;
 use crate::link::link;
 use crate::output::Output;
+use crate::run::Command;
 use crate::ticker::Ticker;
 use crate::workload::Workload;
 use ipnet::IpNet;
@@ -25,6 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
+use wasmtime::component::InstancePre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
@@ -113,6 +116,43 @@ impl Runtime {
     /// When it imports what was not granted, exports no handler, starts with more memory
     /// than a call may have, a volume can not be used, or the code is of another engine.
     pub fn load(&self, code: &Code, workload: Workload) -> Result<Arc<Component>, LoadError> {
+        self.load_to(code, workload, |engine, resting, class, instance| {
+            let no_handler = |_: wasmtime::Error| LoadError::NoHandler {
+                class: class.name(),
+            };
+            let handler = match class.is_p3() {
+                true => Handler::P3(ServicePre::new(instance).map_err(no_handler)?),
+                false => Handler::P2(ProxyPre::new(instance).map_err(no_handler)?),
+            };
+            Ok(Way::Proxy(Proxy::new(engine, handler, resting)))
+        })
+    }
+
+    /// As `load`, to be run: what the limits say of one call holds for one run, except for time.
+    ///
+    /// # Errors
+    /// As `load`, and when there is no `wasi:cli/run` in place of a handler.
+    pub fn load_command(
+        &self,
+        code: &Code,
+        workload: Workload,
+    ) -> Result<Arc<Component>, LoadError> {
+        self.load_to(code, workload, |engine, _, _, instance| {
+            Ok(Way::Command(Command::new(engine, instance)?))
+        })
+    }
+
+    fn load_to(
+        &self,
+        code: &Code,
+        workload: Workload,
+        way: impl FnOnce(
+            Engine,
+            Option<Arc<Resting>>,
+            EngineClass,
+            InstancePre<Guest>,
+        ) -> Result<Way, LoadError>,
+    ) -> Result<Arc<Component>, LoadError> {
         let class = code.class();
         // All others are always there.
         let Running { engine, resting } = self.engines.get(&class).ok_or(LoadError::P3Off)?;
@@ -136,16 +176,9 @@ impl Runtime {
             &workload,
             self.config.spawner.is_some(),
         )?;
-        let no_handler = |_: wasmtime::Error| LoadError::NoHandler {
-            class: class.name(),
-        };
-        let handler = match class.is_p3() {
-            true => Handler::P3(ServicePre::new(instance).map_err(no_handler)?),
-            false => Handler::P2(ProxyPre::new(instance).map_err(no_handler)?),
-        };
         let resting = Resting::new(workload.limits.instances, resting, &self.node.memory);
-        let proxy = Proxy::new(engine.clone(), handler, resting);
-        let component = Component::new(&self.node, &self.config, proxy, workload)?;
+        let way = way(engine.clone(), resting, class, instance)?;
+        let component = Component::new(&self.node, &self.config, way, workload)?;
         Ok(Arc::new(component))
     }
 

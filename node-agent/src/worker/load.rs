@@ -108,7 +108,7 @@ pub(super) fn refused(reason: Reason, message: String) -> Refused {
 fn load_reason(error: &LoadError) -> Reason {
     match error {
         LoadError::ImportNotGranted { .. } => Reason::ImportNotGranted,
-        LoadError::NoHandler { .. } => Reason::ExportMissing,
+        LoadError::NoHandler { .. } | LoadError::NoRun => Reason::ExportMissing,
         LoadError::P3Off => Reason::FeatureMissing,
         LoadError::Metering { .. } => Reason::LinkFailed,
         LoadError::MemoryTooSmall { .. } => Reason::MemoryExceeded,

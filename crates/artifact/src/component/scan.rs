@@ -222,7 +222,7 @@ fn world(exports: &[String]) -> World {
         World::HttpP2
     } else if exported("wasi:http/handler@0.3.") {
         World::HttpP3
-    } else if exported("wasi:cli/run@") {
+    } else if exported("wasi:cli/run@") || exported("lighterman:core/lifecycle@") {
         World::Command
     } else {
         World::Other

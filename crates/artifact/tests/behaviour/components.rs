@@ -38,6 +38,7 @@ fn the_world_is_told_by_exports() {
         ("wasi:http/handler@0.3.0", World::HttpP3),
         ("wasi:cli/run@0.2.6", World::Command),
         ("wasi:cli/run@0.3.0", World::Command),
+        ("lighterman:core/lifecycle@1.0.0", World::Command),
         ("wasi:http/incoming-handler@0.1.0", World::Other),
         ("wasi:http/incoming-handlers@0.2.0", World::Other),
         ("acme:math/tools@1.0.0", World::Other),

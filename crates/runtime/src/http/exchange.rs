@@ -138,7 +138,7 @@ where
 }
 
 /// Returns when no call may go on.
-async fn is_cut(cut: &watch::Sender<bool>) {
+pub(crate) async fn is_cut(cut: &watch::Sender<bool>) {
     // It fails only without a sender, and there is one here.
     let _ = cut.subscribe().wait_for(|cut| *cut).await;
 }

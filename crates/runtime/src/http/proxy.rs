@@ -116,7 +116,7 @@ impl Proxy {
 }
 
 /// Finds the reason for an error of wasmtime, notes it in the call and tells the owner.
-fn blame(call: &Call, error: &wasmtime::Error) {
+pub(crate) fn blame(call: &Call, error: &wasmtime::Error) {
     if call.ended_by().is_none() {
         call.end(reason(call, error));
     }

@@ -22,6 +22,11 @@ pub(crate) const PROBE_CONFIG: &[u8] =
     include_bytes!("../../../../tests/guests/probe/probe-config.wasm");
 pub(crate) const HELLO: &[u8] = include_bytes!("../../../../examples/hello/hello.wasm");
 
+pub(crate) const WORKER: &[u8] = include_bytes!("../../../../tests/guests/worker/worker.wasm");
+
+/// The same with a life and a state.
+pub(crate) const LIVING: &[u8] = include_bytes!("../../../../tests/guests/worker/living.wasm");
+
 /// Of WASI 0.3.
 pub(crate) const ASYNC_HELLO: &[u8] =
     include_bytes!("../../../../tests/guests/async-hello/async-hello.wasm");
