@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use node_agent::args::SpawnArgs;
 use node_agent::config::{Config, Program};
+use node_agent::control::restart::BackOff;
 use node_agent::network::Network;
 use node_agent::{Desired, run_local};
 use tokio::sync::{mpsc, watch};
@@ -184,6 +185,7 @@ fn agent(settings: &Settings) -> Result<Config, Failure> {
         cache_bytes: CACHE_BYTES,
         // No proxy here has to notice first that an endpoint is gone.
         shutdown_delay: Duration::ZERO,
+        back_off: BackOff::default(),
         admin_listen: None,
         host_paths: settings.host_paths.clone(),
         refresh_every: settings.poll,

@@ -12,6 +12,7 @@ mod placement;
 mod process;
 mod resources;
 mod rollout;
+mod run;
 mod service;
 mod status;
 mod trigger;
@@ -33,6 +34,7 @@ pub use resources::{Instances, PerCall, PerReplica, Requests, Resources};
 pub use rollout::{
     Analysis, Canary, CanaryPause, CanaryStep, Health, HttpGet, OnFailure, Pin, Promote, Rollout,
 };
+pub use run::{RestartPolicy, RunTrigger};
 pub use service::{ServiceSpec, ServiceType, TrafficDistribution};
 pub use status::{
     ActiveRevision, CapabilitiesStatus, PinnedRevision, ResolvedImage, RolloutFailure,
@@ -120,6 +122,7 @@ use crate::{bound, schema};
         .message("metadata.name must be 1 to 52 lower-case letters, digits and `-`, and start with a letter, because it becomes the name of a Service; rename the component")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = run::says_nothing_of_calls())]
 #[x_kube(validation = Rule::new("self.placement.mode != 'EveryNode' || self.replicas <= 1").message("placement.mode EveryNode runs one replica on each node; remove replicas or write placement.mode: Spread"))]
 #[x_kube(
     validation = Rule::new("!has(self.capabilities) || !has(self.capabilities.filesystem) || self.capabilities.filesystem.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.volume))")
@@ -166,7 +169,8 @@ pub struct WasmComponentSpec {
     #[schemars(length(max = bound::TRIGGERS))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["name".into()]),
-        validation = trigger::distinct_ports()
+        validation = trigger::distinct_ports(),
+        validation = trigger::run_stands_alone()
     )]
     pub triggers: Vec<Trigger>,
 
@@ -233,6 +237,11 @@ pub struct LocalObjectReference {
 }
 
 impl WasmComponentSpec {
+    /// Whether it runs by itself, and nothing calls it.
+    pub fn is_run(&self) -> bool {
+        self.triggers.iter().any(|trigger| trigger.run.is_some())
+    }
+
     /// The limits the component runs under.
     pub fn limits(&self) -> Limits {
         self.resources.limits(&self.instances)

@@ -99,10 +99,27 @@ pub struct ComponentPlacementStatus {
     #[schemars(length(max = 4))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub revisions: Vec<RevisionStatus>,
+    /// How its replicas are, of a component that runs by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunStatus>,
     /// What holds and what does not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+impl ComponentPlacement {
+    /// Whether all its replicas have run to their end, with the revision that it is to run:
+    /// nothing of it takes anything of the node any more.
+    pub fn has_completed(&self) -> bool {
+        let run = self.status.as_ref().and_then(|status| status.run.as_ref());
+        let wanted = self.spec.revisions.first().map(|first| &first.name);
+        run.is_some_and(|run| {
+            self.spec.replicas > 0
+                && run.completed >= self.spec.replicas
+                && Some(&run.revision) == wanted
+        })
+    }
 }
 
 /// A component of the same namespace.
@@ -162,6 +179,42 @@ pub struct RevisionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = bound::MESSAGE))]
     pub message: Option<String>,
+}
+
+/// How the replicas of one revision are on a node, of a component that runs by itself. What is
+/// not counted here is being started or ended.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStatus {
+    /// Name of the ControllerRevision.
+    #[schemars(length(max = bound::NAME))]
+    pub revision: String,
+    /// Replicas that run.
+    #[serde(default)]
+    pub running: i32,
+    /// Replicas that have ended and wait to be started again.
+    #[serde(default)]
+    pub waiting: i32,
+    /// Replicas that have ended well and are not started again.
+    #[serde(default)]
+    pub completed: i32,
+    /// Replicas that have failed and are not started again.
+    #[serde(default)]
+    pub failed: i32,
+    /// How a replica of it ended last, unless the node ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_end: Option<RunEnd>,
+}
+
+/// How a replica has ended.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunEnd {
+    /// Why, as one word of a closed list.
+    pub reason: crate::Reason,
+    /// What it said itself: 0 when all went well. Absent when it was ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
 }
 
 /// How far a revision is on a node.

@@ -52,6 +52,10 @@ pub enum Reason {
     Complete,
     /// No replica is asked for.
     ScaledToZero,
+    /// Enough replicas run.
+    Running,
+    /// Every replica has run and ended well; none is started again.
+    RunCompleted,
     // On the way
     /// The image's tag is being resolved.
     Resolving,
@@ -255,6 +259,10 @@ pub enum Reason {
     HealthCheckFailed,
     /// The component ended the worker twice and is not started again.
     CrashQuarantined,
+    /// A replica has ended, and waits to be started again.
+    RunRestarting,
+    /// A replica has failed, and its restartPolicy does not start it again.
+    RunFailed,
     // Limits of a call
     /// A call asked for more memory than perCall.memory or perReplica.memory.
     MemoryExceeded,
@@ -374,7 +382,9 @@ impl Reason {
             | Self::Available
             | Self::Accepted
             | Self::Complete
-            | Self::ScaledToZero => Retry::Settled,
+            | Self::ScaledToZero
+            | Self::Running
+            | Self::RunCompleted => Retry::Settled,
             Self::Resolving
             | Self::Verifying
             | Self::Placing
@@ -455,6 +465,7 @@ impl Reason {
             | Self::RootUnavailable
             | Self::RootStale
             | Self::ListenFailed
+            | Self::RunRestarting
             | Self::Unknown => Retry::WithBackoff,
             Self::InvalidSpec
             | Self::InvalidImageReference
@@ -497,6 +508,7 @@ impl Reason {
             | Self::StartTimeout
             | Self::HealthCheckFailed
             | Self::CrashQuarantined
+            | Self::RunFailed
             | Self::RevisionFailed
             | Self::RolledBack
             | Self::ProgressDeadlineExceeded

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::component::{
     AuditLevel, Capabilities, Credentials, EnvFromSource, EnvVar, Health, HttpTrigger, Protocol,
-    Reach, Rollout, Volume,
+    Reach, RestartPolicy, Rollout, Volume,
 };
 use crate::names;
 
@@ -88,6 +88,17 @@ pub struct RevisionTrigger {
     /// HTTP requests.
     #[serde(default)]
     pub http: Option<RevisionHttpTrigger>,
+    /// A process on each replica.
+    #[serde(default)]
+    pub run: Option<RevisionRunTrigger>,
+}
+
+/// A process on each replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RevisionRunTrigger {
+    /// When one that has ended is started again.
+    pub restart_policy: RestartPolicy,
 }
 
 /// HTTP requests. The Service's port is part of it, because a component may see it
@@ -135,12 +146,15 @@ impl RevisionDocument {
             );
         }
         if let Some(triggers) = value.get_mut("triggers").and_then(Value::as_array_mut) {
-            let default = json!({"http": Value::Null});
+            let default = json!({"http": Value::Null, "run": Value::Null});
             let http = serde_json::to_value(RevisionHttpTrigger::default()).unwrap_or_default();
+            let run = serde_json::to_value(RevisionRunTrigger::default()).unwrap_or_default();
             for trigger in triggers {
                 omit_defaults(trigger, &default);
-                if let Some(member) = trigger.get_mut("http") {
-                    omit_defaults(member, &http);
+                for (name, default) in [("http", &http), ("run", &run)] {
+                    if let Some(member) = trigger.get_mut(name) {
+                        omit_defaults(member, default);
+                    }
                 }
             }
         }
@@ -166,6 +180,12 @@ impl RevisionDocument {
             }
         }
         value
+    }
+
+    /// What says that it runs by itself, if it does: the trigger's name, and how.
+    pub fn run(&self) -> Option<(&str, &RevisionRunTrigger)> {
+        let mut runs = self.triggers.iter();
+        runs.find_map(|trigger| Some((trigger.name.as_str(), trigger.run.as_ref()?)))
     }
 
     /// Stands for the content in the revision's name.

@@ -110,6 +110,8 @@ pub struct Capacity {
 pub mod feature {
     /// Answers HTTP requests.
     pub const HTTP: &str = "http";
+    /// Runs components by themselves: their `wasi:cli/run`.
+    pub const RUN: &str = "run";
     /// Runs components of WASI 0.3.
     pub const P3: &str = "p3";
     /// Holds capabilities, volumes and credentials at every call.

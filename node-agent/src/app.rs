@@ -428,6 +428,7 @@ impl Node {
             volumes: Arc::clone(&self.volumes),
             auditor: Auditor::new(config.node_name.clone(), log, denied),
             refresh_every: config.refresh_every,
+            back_off: config.back_off,
             statuses,
             ready,
             worker_size: WorkerSize {
@@ -540,9 +541,10 @@ fn child(program: Program, name: &'static str, run_dir: &Path) -> Child {
 
 fn facts(config: &Config, cluster: &ClusterConfig) -> WasmNodeStatus {
     let sizes = runtime::Config::for_budget(config.guest_memory, config.cores);
-    let mut features = vec!["http".to_owned(), "capabilities".to_owned()];
+    let always = [feature::HTTP, feature::RUN, feature::CAPABILITIES];
+    let mut features: Vec<String> = always.map(str::to_owned).into();
     if config.p3 {
-        features.push("p3".to_owned());
+        features.push(feature::P3.to_owned());
     }
     if config.spawner.is_some() {
         features.push(feature::PROCESS.to_owned());

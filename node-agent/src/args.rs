@@ -11,6 +11,7 @@ use crds::names;
 use ipnet::IpNet;
 
 use crate::config::{ClusterConfig, Config, Program, REFRESH_EVERY, SpawnerConfig, guest_memory};
+use crate::control::restart::BackOff;
 use crate::network::{self, Network};
 use crate::spawner::Spawns;
 use crate::spawner::launch::Launch;
@@ -334,6 +335,7 @@ impl ControlArgs {
             host_paths,
             refresh_every: REFRESH_EVERY,
             shutdown_delay: shutdown_delay.0,
+            back_off: BackOff::default(),
             admin_listen,
             compile_program: compile_program()?,
             spawner: spawns.config(Program {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::control::restart::BackOff;
 use crate::network::Network;
 use crate::spawner::Spawns;
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub refresh_every: Duration,
     /// How long a component that is stopped goes on accepting, so that proxies notice.
     pub shutdown_delay: Duration,
+    /// The pauses before a component that runs by itself is started again.
+    pub back_off: BackOff,
     /// Where `/metrics`, `/healthz` and `/readyz` are served, if anywhere.
     pub admin_listen: Option<SocketAddr>,
     /// The program that compiles one component and ends.

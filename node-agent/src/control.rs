@@ -21,8 +21,10 @@ pub mod prepare;
 pub mod public_root;
 mod refresh;
 pub mod report;
+pub mod restart;
 mod retry;
 mod review;
+pub mod runs;
 pub mod secrets;
 pub mod sockets;
 pub mod state;
@@ -59,8 +61,10 @@ use figures::{Question, Swaps};
 use plan::{Failure, Phase, Running};
 use prepare::{Judged, Loaded, PrepareError, Prepared, Preparer};
 use refresh::Refreshes;
+use restart::BackOff;
 use retry::Attempt;
 use review::Review;
+use runs::RunBook;
 use sockets::Sockets;
 use state::Store;
 use strikes::{Strikes, Suspect};
@@ -104,6 +108,8 @@ pub struct Inputs<S: ?Sized> {
     pub statuses: watch::Sender<BTreeMap<PlacementKey, ComponentPlacementStatus>>,
     /// Whether new traffic is welcome: from the first worker until the stop.
     pub ready: Arc<AtomicBool>,
+    /// The pauses before a run is started again.
+    pub back_off: BackOff,
     /// How large the runtime of a worker shall be.
     pub worker_size: WorkerSize,
     /// How its guests reach out.
@@ -138,6 +144,7 @@ struct Control<S: ?Sized> {
     retries: BTreeMap<(PlacementKey, String), Attempt>,
     sockets: Sockets,
     strikes: Strikes,
+    runs: RunBook,
     preparations: JoinSet<Preparation>,
     reviews: JoinSet<Option<Review>>,
     /// Each says whether something was still in use.
@@ -205,6 +212,7 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
         refresh_every,
         statuses,
         ready,
+        back_off,
         worker_size,
         network,
         listen_address,
@@ -212,6 +220,7 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
         stop,
     } = inputs;
     let strikes = Strikes::load(&documents).await;
+    let runs = RunBook::load(&documents, back_off).await;
     let mut blockings = blocked.clone();
     let mut control = Control {
         refreshes: Refreshes::new(refresh_every, preparer.node().to_owned()),
@@ -232,6 +241,7 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
         retries: BTreeMap::new(),
         sockets: Sockets::new(listen_address),
         strikes,
+        runs,
         preparations: JoinSet::new(),
         reviews: JoinSet::new(),
         sweeps: JoinSet::new(),
@@ -264,6 +274,7 @@ pub async fn run<S: Source + ?Sized>(inputs: Inputs<S>) {
             Ok(()) = desired.changed(), if !control.stopping() => {
                 control.desired = desired.borrow_and_update().clone();
                 control.forget_retries();
+                control.forget_runs();
                 control.sweep_volumes();
             }
             Ok(()) = trust_changes.changed() => control.trust_changed(),
@@ -327,6 +338,7 @@ impl<S: Source + ?Sized> Control<S> {
         /// Opening, weighing and draining follow each other; more rounds than this would be a
         /// plan that never ends, and the next event tries again.
         const ROUNDS: usize = 4;
+        self.keep_runs().await;
         let (desired, running) = (&self.desired.placements, &self.running.slots);
         self.sockets
             .retain(|key| desired.contains_key(key) || running.contains_key(key));
@@ -418,6 +430,7 @@ impl<S: Source + ?Sized> Control<S> {
     }
 
     fn forget_worker(&mut self) {
+        self.interrupt_runs();
         self.running = Running::default();
         self.slots.clear();
         self.retries.clear();
@@ -468,6 +481,8 @@ impl<S: Source + ?Sized> Control<S> {
                 });
                 self.settle(&key, &revision, failure);
             }
+            FromWorker::Started { slot, run } => self.run_started(slot, run),
+            FromWorker::Ended { slot, run, end } => self.run_ended(slot, run, end),
             FromWorker::Weighed { slot, turn } => {
                 let Some(key) = self.key_of(slot) else { return };
                 if let Some(facts) = self.slots.get_mut(&key) {

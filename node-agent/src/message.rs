@@ -16,11 +16,42 @@ use serde::{Deserialize, Serialize};
 use crate::network::Network;
 
 /// The version of these messages. Both ends are one binary, so another version is refused.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// A slot of the worker. Control gives the numbers, and never one twice; 0 is nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SlotId(pub u64);
+
+/// A run of a component. Control gives the numbers, and never one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunId(pub u64);
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnd {
+    /// Why: `RunCompleted` when it says that all went well.
+    pub reason: Reason,
+    /// What it says itself, if it does.
+    pub exit_code: Option<u8>,
+    /// The form of the state that it hands on, which the worker keeps, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<u32>,
+}
+
+/// A run to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOrder {
+    /// What the run is called from now on.
+    pub run: RunId,
+    /// The replica that it is.
+    pub replica: u32,
+    /// The revision.
+    pub revision: String,
+    /// The trigger that its lines name.
+    pub trigger: String,
+    /// Whether it is given what this replica has handed on; otherwise that is dropped.
+    pub takes_state: bool,
+}
 
 /// A message and the descriptors that go with it, in the order the message names them.
 #[derive(Debug)]
@@ -94,6 +125,25 @@ pub enum ToWorker {
         /// How many times the per-replica budget applies.
         replicas: u32,
     },
+    /// Run a loaded revision once. Answered by `Started`, if there is room for an instance, and
+    /// then by `Ended`.
+    Start {
+        /// The slot.
+        slot: SlotId,
+        /// Which, and how.
+        order: RunOrder,
+    },
+    /// Ask a run to end. Answered by `Ended`, unless it has been already.
+    End {
+        /// The slot.
+        slot: SlotId,
+        /// The run.
+        run: RunId,
+        /// Whether it is to hand on its state, for another revision follows.
+        wants_state: bool,
+        /// When it is still alive after this time it is cut.
+        grace_seconds: u32,
+    },
     /// Let the requests of a revision end, then drop it. Answered by `Drained`.
     Drain {
         /// The slot.
@@ -149,6 +199,8 @@ pub struct RevisionOrder {
     pub audit: AuditLevel,
     /// How many times the per-replica budget applies.
     pub replicas: u32,
+    /// Whether it is run, and not asked.
+    pub is_run: bool,
     /// The largest request body in bytes.
     pub max_request_body: u64,
     /// What the component's memories hold at the start, in bytes.
@@ -227,6 +279,22 @@ pub enum FromWorker {
         slot: SlotId,
         /// As it was asked.
         turn: u64,
+    },
+    /// There is an instance.
+    Started {
+        /// The slot.
+        slot: SlotId,
+        /// The run.
+        run: RunId,
+    },
+    /// A run is over.
+    Ended {
+        /// The slot.
+        slot: SlotId,
+        /// The run.
+        run: RunId,
+        /// How it came to that.
+        end: RunEnd,
     },
     /// A revision is gone.
     Drained {
@@ -409,6 +477,13 @@ pub struct Compiled {
     pub id: u64,
     /// Why there is no machine code.
     pub refused: Option<Refused>,
+}
+
+impl RunEnd {
+    /// Whether it says that all went well.
+    pub fn is_success(self) -> bool {
+        self.reason == Reason::RunCompleted
+    }
 }
 
 impl fmt::Debug for CredentialOrder {

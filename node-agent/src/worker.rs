@@ -7,6 +7,7 @@ mod dispatch;
 mod given;
 mod listener;
 mod load;
+mod runs;
 mod slot;
 mod spawner;
 
@@ -217,6 +218,22 @@ async fn follow(shared: &Shared, mut link: Link<FromWorker, ToWorker>) {
                 if let Some(slot) = slots.get(&id) {
                     slot.weigh(&weights, replicas);
                     shared.say_later(FromWorker::Weighed { slot: id, turn });
+                }
+            }
+            ToWorker::Start { slot: id, order } => {
+                if let Some(slot) = slots.get(&id) {
+                    runs::start(shared, slot, order);
+                }
+            }
+            ToWorker::End {
+                slot: id,
+                run,
+                wants_state,
+                grace_seconds,
+            } => {
+                if let Some(slot) = slots.get(&id) {
+                    let grace = Duration::from_secs(grace_seconds.into());
+                    slot.runs().end(shared, run, wants_state, grace);
                 }
             }
             ToWorker::Drain {

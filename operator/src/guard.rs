@@ -84,6 +84,8 @@ pub fn holdings(
     component: impl Fn(&Key) -> Option<Arc<WasmComponent>>,
 ) -> BTreeMap<String, Holding> {
     let mut holdings: BTreeMap<String, Holding> = BTreeMap::new();
+    // A job that has completed holds nothing, and no drain waits for it.
+    let placements = placements.iter().filter(|of| !of.has_completed());
     for placement in placements {
         let key = Key::new(
             placement.namespace().unwrap_or_default(),

@@ -117,6 +117,13 @@ golden! {
     what_is_above_the_totals_does_not_grow,
     a_held_version_leaves_the_one_that_serves_within_the_totals,
     a_capability_policy_in_audit_says_what_it_would_refuse,
+    a_component_that_runs_by_itself_gets_no_port_and_no_service,
+    replicas_that_run_make_a_component_ready,
+    a_job_that_has_completed_is_ready,
+    a_job_that_is_done_is_not_done_again_when_its_node_is_lost,
+    a_job_that_has_failed_for_good_is_stalled,
+    a_replica_that_waits_to_be_started_again_says_how_it_ended,
+    a_new_revision_whose_replica_crashes_is_undone,
 }
 
 #[test]

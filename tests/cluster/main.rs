@@ -35,6 +35,7 @@ mod registry_down;
 mod reuse;
 mod rollback;
 mod rotation;
+mod run_trigger;
 mod service;
 mod soak;
 mod survival;

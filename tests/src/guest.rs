@@ -6,6 +6,9 @@ use anyhow::{Context, Result, ensure};
 /// The component of `guests/probe`, which misbehaves in every way a limit is for.
 pub const PROBE: &[u8] = include_bytes!("../guests/probe/probe.wasm");
 
+/// The component of `guests/worker`, which runs and does what its arguments say.
+pub const WORKER: &[u8] = include_bytes!("../guests/worker/worker.wasm");
+
 const VERSION: &str = include_str!("../guests/version.wat");
 
 /// The component of `guests/version.wat`, which answers `/` with `version`. Each

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::Reason;
-use crds::placement::{ComponentPlacementStatus, Phase};
+use crds::placement::{ComponentPlacementStatus, Phase, RunStatus};
 use crds::reason::Retry;
 use crds::revision::RevisionDocument;
+use jiff::Timestamp;
 use node_agent::{Desired, Origin, PlacementKey, Rules, Trust};
 use operator::ceilings::{Policies, Usage};
 use operator::component::{Key, revision};
@@ -41,6 +42,9 @@ pub(super) struct Cluster {
     ports: Ports,
     shelf: Arc<Shelf>,
     desired: watch::Sender<Desired>,
+    /// What the agent keeps of a job that has completed is of one start of this process: who
+    /// starts it again wants to see it run.
+    placement_uid: String,
     report: Report,
     slots: BTreeMap<Key, Slot>,
     /// The last failure to read the files, so that it is told once.
@@ -64,6 +68,8 @@ struct Slot {
     refused: Option<(Refused, u32)>,
     /// The revision that was last told to serve.
     serving: Option<String>,
+    /// What was last told of replicas that run by themselves.
+    run: Option<RunStatus>,
 }
 
 /// Everything that a judgement hangs on. Values are part of it, since a component takes over
@@ -91,6 +97,7 @@ impl Cluster {
                 builds => Some(Workshop::open(builds, &settings.manifests).await?),
             },
             ports: Ports::new(settings.port),
+            placement_uid: Timestamp::now().to_string(),
             settings,
             shelf,
             desired,
@@ -290,6 +297,7 @@ impl Cluster {
             revision: document.revision_name(),
             digest: named.digest,
             replicas: named.replicas(),
+            placement_uid: self.placement_uid.clone(),
             component,
             ports,
         })
@@ -349,6 +357,12 @@ impl Cluster {
         let Some((key, slot, admitted)) = found else {
             return Ok(());
         };
+        if let Some(run) = &status.run
+            && run.revision == admitted.revision
+        {
+            slot.hear_run(&key, run, &self.report);
+            return Ok(());
+        }
         if status.ready && status.serving.as_ref() == Some(&admitted.revision) {
             if slot.serving.as_ref() != Some(&admitted.revision) {
                 slot.serving = Some(admitted.revision.clone());
@@ -377,6 +391,39 @@ impl Cluster {
             message: refused.message,
         });
         Ok(())
+    }
+}
+
+impl Slot {
+    /// Tells what has become of replicas that run by themselves, unless they are only on their way.
+    fn hear_run(&mut self, key: &Key, run: &RunStatus, report: &Report) {
+        let RunStatus {
+            revision,
+            running,
+            waiting,
+            completed,
+            failed,
+            last_end,
+        } = run;
+        let is_something = [running, waiting, completed, failed]
+            .iter()
+            .any(|count| **count > 0);
+        if !is_something || self.run.as_ref() == Some(run) {
+            return;
+        }
+        self.serving = Some(revision.clone());
+        self.run = Some(run.clone());
+        report(Event::Runs {
+            component: key.to_string(),
+            revision: revision.clone(),
+            version: self.version.clone(),
+            running: *running,
+            waiting: *waiting,
+            completed: *completed,
+            failed: *failed,
+            reason: last_end.as_ref().map(|end| end.reason.to_string()),
+            exit_code: last_end.as_ref().and_then(|end| end.exit_code),
+        });
     }
 }
 

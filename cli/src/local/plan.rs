@@ -16,6 +16,8 @@ pub(super) const NODE: &str = "local";
 /// A component that was admitted, as far as the plan needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Admitted {
+    /// UID of its placement.
+    pub(super) placement_uid: String,
     /// Whose.
     pub(super) component: ComponentIdentity,
     /// The name of its revision.
@@ -48,7 +50,7 @@ pub(super) fn key(component: &ComponentIdentity) -> PlacementKey {
 
 fn placement(admitted: &Admitted) -> DesiredPlacement {
     DesiredPlacement {
-        uid: admitted.component.uid.clone(),
+        uid: admitted.placement_uid.clone(),
         generation: 1,
         component: admitted.component.clone(),
         replicas: admitted.replicas,
@@ -67,6 +69,7 @@ mod tests {
 
     fn admitted(replicas: u32) -> Admitted {
         Admitted {
+            placement_uid: "2".into(),
             component: ComponentIdentity {
                 namespace: "shop".into(),
                 name: "orders".into(),

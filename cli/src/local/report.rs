@@ -36,6 +36,27 @@ pub(crate) enum Event {
         /// One for each trigger.
         urls: Vec<String>,
     },
+    /// Replicas of a component that runs by itself have started or ended.
+    Runs {
+        /// `namespace/name`.
+        component: String,
+        /// The name of the revision.
+        revision: String,
+        /// What the component calls its version.
+        version: Option<String>,
+        /// Replicas that run now.
+        running: i32,
+        /// Replicas that are started again in a while.
+        waiting: i32,
+        /// Replicas that ended well and are not started again.
+        completed: i32,
+        /// Replicas that failed and are not started again.
+        failed: i32,
+        /// Why a replica ended last, as a cluster would report it.
+        reason: Option<String>,
+        /// With which code, if it said so itself.
+        exit_code: Option<i32>,
+    },
     /// A revision may not run, or could not be started; what ran before still runs.
     Refused {
         /// `namespace/name`.
@@ -101,6 +122,39 @@ impl fmt::Display for Event {
                 match version {
                     Some(version) => write!(f, ", version {})", version.escape_debug()),
                     None => write!(f, ")"),
+                }
+            }
+            Event::Runs {
+                component,
+                revision,
+                version,
+                running,
+                waiting,
+                completed,
+                failed,
+                reason,
+                exit_code,
+            } => {
+                let counts = [
+                    (running, "runs"),
+                    (waiting, "is started again"),
+                    (completed, "has completed"),
+                    (failed, "has failed and is not started again"),
+                ];
+                let told = counts.into_iter().filter(|(count, _)| **count > 0);
+                let told = told.map(|(count, verb)| match count {
+                    1 => verb.to_owned(),
+                    more => format!("{more} times {verb}"),
+                });
+                let told: Vec<String> = told.collect();
+                write!(f, "{component}: {} ({revision}", told.join(", "))?;
+                if let Some(version) = version {
+                    write!(f, ", version {}", version.escape_debug())?;
+                }
+                match (reason, exit_code) {
+                    (Some(_), Some(code)) => write!(f, "; exited with code {code})"),
+                    (Some(reason), None) => write!(f, "; ended with {reason})"),
+                    (None, _) => write!(f, ")"),
                 }
             }
             Event::Refused {

@@ -1,6 +1,6 @@
 //! `run` serves a signed image, follows its tag, and ends well.
 
-use super::program::{Home, Running, component, get, hello, hello_v2};
+use super::program::{Home, Running, component, get, hello, hello_v2, repository};
 
 /// Runs what the two files say, and looks at them and at tags five times a second.
 fn follow(home: &Home, file: &str, trust: &str) -> Running {
@@ -118,5 +118,37 @@ fn a_wrong_edit_is_told_and_what_runs_goes_on() {
     home.write("hello.yaml", changed);
     running.event("serving");
     assert!(get(&url).contains("version: 1"));
+    assert_eq!(running.interrupt(), Some(0));
+}
+
+/// A component that runs by itself, and does what these arguments say.
+fn job(image: &str, args: &str) -> String {
+    format!(
+        "apiVersion: lighterman.dev/v1alpha1\nkind: WasmComponent\nmetadata: {{name: worker}}\nspec:\n  image: {image}\n  triggers: [{{name: main, run: {{restartPolicy: OnFailure}}}}]\n  args: {args}\n"
+    )
+}
+
+#[test]
+fn a_job_runs_at_every_start_and_a_version_that_fails_is_told_with_its_code() {
+    let home = Home::new();
+    let (_registry, address) = home.registry(&[]);
+    let trust = home.keygen(&format!("{address}/**"));
+    let image = format!("{address}/worker:1");
+    let worker = repository("tests/guests/worker/worker.wasm");
+    let worker = worker.display().to_string();
+    home.run(&["push", &image, &worker, "--sign", "cosign.key"])
+        .success();
+    let file = home.write("worker.yaml", job(&image, "[print=done]"));
+    for _ in 0..2 {
+        let running = follow(&home, &file, &trust);
+        running.wait_for("what it prints", |line| line.contains("\"done\""));
+        assert_eq!(running.interrupt(), Some(0));
+    }
+
+    let running = follow(&home, &file, &trust);
+    while running.event("runs")["completed"] != 1 {}
+    home.write("worker.yaml", job(&image, "[exit=3]"));
+    let failed = running.wait_for("its code", |line| line.contains("\"exitCode\":3"));
+    assert!(failed.contains("\"waiting\":1"), "{failed}");
     assert_eq!(running.interrupt(), Some(0));
 }

@@ -105,6 +105,19 @@ pub fn effective_limits(requests: &[Request], limits: &Limits) -> Limits {
     lowered
 }
 
+/// The limits of a component that runs by itself: one run holds as much as a replica may, or what
+/// its manifests say themselves, and nothing else of a call's limits is about it.
+#[must_use]
+pub fn run_limits(requests: &[Request], limits: &Limits) -> Limits {
+    let mut of_run = limits.clone();
+    let asked = requests.iter().filter_map(|request| request.limits.memory);
+    let most = limits.per_replica.memory;
+    let per_call = &mut of_run.per_call;
+    per_call.memory = asked.fold(most, |most, asked| most.min(asked));
+    (per_call.fuel, per_call.io) = (None, None);
+    of_run
+}
+
 impl Refusal {
     /// What several refusals want of the component's own object, in one piece of YAML to be
     /// pasted under its `spec:`. None when it cannot mend them.

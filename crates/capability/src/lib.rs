@@ -31,7 +31,7 @@ pub use duration::{InvalidSpan, Span};
 pub use effective::{Effective, PathRights, Right};
 pub use grant::{Grant, MountGrant, MountPoint, VolumeKind, VolumeSource};
 pub use host::{HostName, HostPattern, InvalidHost};
-pub use judge::{Addition, Mend, Refusal, RefusalKind, effective_limits, judge};
+pub use judge::{Addition, Mend, Refusal, RefusalKind, effective_limits, judge, run_limits};
 pub use limits::{Instances, Limits, LimitsError, PerCall, PerReplica, Requests};
 pub use manifest::ManifestError;
 pub use outbound::{Destination, HostRequest, OutboundRule, Ports, Protocol, Reach};

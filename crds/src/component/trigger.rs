@@ -6,11 +6,13 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::{KubeSchema, core::Rule};
 use serde::{Deserialize, Serialize};
 
+use super::RunTrigger;
 use crate::{bound, schema};
 
 /// One way in.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("[has(self.http)].filter(given, given).size() == 1").message("needs exactly one member that says what starts the component; write http: {port: 80}"))]
+#[x_kube(validation = Rule::new("[has(self.http), has(self.run)].filter(given, given).size() == 1").message("needs exactly one member that says what starts the component; write http: {port: 80}, or run: {}"))]
+#[x_kube(validation = Rule::new("!has(self.run) || !has(self.from)").message("from says who may call, and nothing calls a component that runs by itself; remove it"))]
 pub struct Trigger {
     /// Name of the trigger and of the Service's port.
     #[schemars(length(min = 1, max = bound::TRIGGER_NAME))]
@@ -19,6 +21,10 @@ pub struct Trigger {
     /// HTTP requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpTrigger>,
+    /// A process on each replica, which nothing calls: what it exports as wasi:cli/run. It stands
+    /// alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunTrigger>,
     /// Who may call, as in a NetworkPolicy, where the cluster's network enforces those. Absent:
     /// whoever reaches the Service, from inside the cluster or outside. An empty list: nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +54,7 @@ impl Trigger {
         let Self {
             name: _,
             http,
+            run: _,
             from: _,
         } = self;
         http.as_ref().map(|http| http.port)
@@ -58,12 +65,20 @@ impl Trigger {
         let Self {
             name: _,
             http,
+            run,
             from: _,
         } = self;
-        let members = [("http", http.is_some())];
+        let members = [("http", http.is_some()), ("run", run.is_some())];
         let given = members.into_iter().filter(|(_, given)| *given);
         given.map(|(member, _)| member).collect()
     }
+}
+
+/// That a run trigger stands alone: the rule of the list.
+pub(super) fn run_stands_alone() -> Rule {
+    Rule::new("self.size() == 1 || self.all(t, !has(t.run))").message(
+        "a run trigger stands alone; make a component of its own, of the same image, of each",
+    )
 }
 
 /// That no two triggers have the same port: the rule of the list, as [`Trigger::port`].

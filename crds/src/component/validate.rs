@@ -12,6 +12,7 @@ mod peers;
 mod placement;
 pub(crate) mod process;
 mod rollout;
+mod run;
 mod volumes;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -106,6 +107,7 @@ pub fn problems(component: &WasmComponent) -> Vec<Problem> {
         self::health(&mut problems, health);
     }
     self::rollout(&mut problems, rollout);
+    run::spec(&mut problems, &component.spec);
     problems.into_vec()
 }
 
@@ -208,7 +210,7 @@ fn triggers(problems: &mut Problems, triggers: &[Trigger]) {
             [] => problems.add(
                 field.clone(),
                 "does not say what starts the component",
-                "add exactly one member, such as http: {port: 80}",
+                "add exactly one member, such as http: {port: 80} or run: {}",
             ),
             [member] => {
                 if let Some(port) = trigger.port() {
@@ -228,6 +230,7 @@ fn triggers(problems: &mut Problems, triggers: &[Trigger]) {
                 "make a trigger of its own of each",
             ),
         }
+        run::trigger(problems, &field, trigger);
         let Some(http) = &trigger.http else {
             continue;
         };

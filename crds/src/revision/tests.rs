@@ -71,6 +71,7 @@ fn full() -> RevisionDocument {
             RevisionTrigger {
                 name: "web".to_owned(),
                 http: Some(RevisionHttpTrigger::default()),
+                run: None,
             },
             RevisionTrigger {
                 name: "admin".to_owned(),
@@ -78,6 +79,7 @@ fn full() -> RevisionDocument {
                     port: 8080,
                     max_request_body: Bytes::mib(1),
                 }),
+                run: None,
             },
         ],
         limits,
@@ -234,4 +236,26 @@ fn a_signature_survives_its_annotation() {
         ..seal
     };
     assert_eq!(broken.signature_bytes(), None);
+}
+
+#[test]
+fn a_run_trigger_is_written_without_its_default() {
+    let of = |restart_policy| RevisionDocument {
+        triggers: vec![RevisionTrigger {
+            name: "main".to_owned(),
+            run: Some(RevisionRunTrigger { restart_policy }),
+            ..RevisionTrigger::default()
+        }],
+        ..smallest()
+    };
+    let written = |document: &RevisionDocument| document.canonical()["triggers"].clone();
+    let always = of(RestartPolicy::Always);
+    assert_eq!(written(&always), json!([{"name": "main", "run": {}}]));
+    let never = of(RestartPolicy::Never);
+    let told = json!([{"name": "main", "run": {"restartPolicy": "Never"}}]);
+    assert_eq!(written(&never), told);
+    assert_ne!(always.hash(), never.hash());
+    assert_eq!(never.run().map(|(name, _)| name), Some("main"));
+    let read: RevisionDocument = serde_json::from_value(always.canonical()).unwrap();
+    assert_eq!(read, always);
 }

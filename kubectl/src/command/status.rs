@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crds::ComponentPlacement;
 use crds::component::{ActiveRevision, UpdatingRevision};
 use crds::condition::{self, ConditionType};
+use crds::{ComponentPlacement, WasmComponent};
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -28,6 +28,9 @@ pub(super) struct Page {
     image: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
+    /// How its replicas are, of a component that runs by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runs: Option<String>,
     replicas: i32,
     ready_replicas: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +99,7 @@ pub(super) fn page(sight: &Sight) -> Page {
             .to_owned(),
         image: component.spec.image.clone(),
         url: status.url,
+        runs: runs(component),
         replicas: status.replicas,
         ready_replicas: status.ready_replicas,
         current: status.current,
@@ -116,6 +120,14 @@ pub(super) fn page(sight: &Sight) -> Page {
         nodes: sight.placements.known().iter().map(node).collect(),
         hidden: sight.placements.hidden().into_iter().collect(),
     }
+}
+
+/// How the replicas are of a component that runs by itself, in the operator's words.
+fn runs(component: &WasmComponent) -> Option<String> {
+    let status = component.status.as_ref()?;
+    let available = condition::find(&status.conditions, ConditionType::Available)?;
+    let is_run = component.spec.is_run();
+    is_run.then(|| available.message.clone())
 }
 
 fn node(placement: &ComponentPlacement) -> Node {
@@ -203,11 +215,14 @@ impl fmt::Display for Page {
         if let Some(url) = &self.url {
             write!(f, "\n  url        {url}")?;
         }
-        write!(
-            f,
-            "\n  replicas   {} of {} serve\n",
-            self.ready_replicas, self.replicas
-        )?;
+        match &self.runs {
+            Some(told) => writeln!(f, "\n  replicas   {}", printable::line(told))?,
+            None => write!(
+                f,
+                "\n  replicas   {} of {} serve\n",
+                self.ready_replicas, self.replicas
+            )?,
+        }
         if !self.steps.is_empty() {
             let mut table = Table::new(["STEP", "STATUS", "REASON"]);
             for Step {

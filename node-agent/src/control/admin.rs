@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::Cache;
 use super::figures::{Counts, NamedFigures, Question};
+use super::runs::RunFigures;
 
 /// How long a scrape waits for the worker before it goes without its counters.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -121,6 +122,39 @@ fn render(
         ),
         &names,
     )?;
+    let running = IntGaugeVec::new(
+        Opts::new(
+            "lighterman_agent_running_replicas",
+            "Replicas of components that run by themselves which run now.",
+        ),
+        &names,
+    )?;
+    let ended = IntCounterVec::new(
+        Opts::new(
+            "lighterman_agent_runs_ended_total",
+            "Runs that ended, by how: RunCompleted when the component said that all went well.",
+        ),
+        &["namespace", "component", "revision", "reason"],
+    )?;
+    registry.register(Box::new(running.clone()))?;
+    registry.register(Box::new(ended.clone()))?;
+    for RunFigures {
+        placement,
+        component,
+        revision,
+        running: now,
+        ends,
+    } in &counts.runs
+    {
+        let labels = [placement.namespace.as_str(), component, revision];
+        running.with_label_values(&labels).set(gauge(*now));
+        for (reason, count) in ends {
+            let [namespace, component, revision] = labels;
+            ended
+                .with_label_values(&[namespace, component, revision, reason.as_ref()])
+                .inc_by(*count);
+        }
+    }
     registry.register(Box::new(uses.clone()))?;
     registry.register(Box::new(unrecorded.clone()))?;
     registry.register(Box::new(calls.clone()))?;

@@ -3,11 +3,11 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crds::Reason;
 
-use super::plan::{Failure, Phase, Plan, RunningRevision};
+use super::plan::{Failure, Phase, Plan, RunningRevision, RunningSlot};
 use super::prepare::{Loaded, Prepared};
 use super::strikes::Suspect;
 use super::{Control, Preparation, SlotFacts};
@@ -26,6 +26,7 @@ impl<S: Source + ?Sized> Control<S> {
             to_open,
             to_prepare,
             to_weigh,
+            to_run,
             to_drain,
             to_close,
         } = plan;
@@ -55,6 +56,9 @@ impl<S: Source + ?Sized> Control<S> {
                 replicas: weigh.replicas,
             };
             self.tell(message, Vec::new()).await;
+        }
+        for (key, orders) in to_run {
+            self.order_runs(&key, orders).await;
         }
         for (key, revisions) in to_drain {
             for name in revisions {
@@ -104,7 +108,13 @@ impl<S: Source + ?Sized> Control<S> {
             slot: facts.id,
             triggers: open.ports.keys().cloned().collect(),
         };
-        let running = self.running.slots.entry(key).or_default();
+        let runs = &mut self.runs;
+        let new = || RunningSlot {
+            runs: runs.resume(&key, &open.uid),
+            ..RunningSlot::default()
+        };
+        let slots = &mut self.running.slots;
+        let running = slots.entry(key.clone()).or_insert_with(new);
         running.uid = open.uid;
         running.ports = open.ports;
         self.tell(message, sockets).await;
@@ -150,6 +160,7 @@ impl<S: Source + ?Sized> Control<S> {
             RunningRevision {
                 digest: wanted.digest,
                 phase,
+                run: None,
             },
         );
         if !starts {
@@ -203,6 +214,11 @@ impl<S: Source + ?Sized> Control<S> {
                 facts
                     .doubts
                     .extend(doubt.map(|doubt| (revision.clone(), doubt)));
+                let run = loaded.document.run().map(|(_, run)| run.restart_policy);
+                let running = self.running.slots.get_mut(&key);
+                if let Some(known) = running.and_then(|slot| slot.revisions.get_mut(&revision)) {
+                    known.run = run;
+                }
                 self.provided(&key, loaded);
                 let message = ToWorker::Prepare {
                     slot,
@@ -267,10 +283,15 @@ impl<S: Source + ?Sized> Control<S> {
         running.closing = true;
         let graces = facts.loaded.values().map(Loaded::grace_seconds);
         let grace_seconds = graces.max().unwrap_or(NO_GRACE);
+        // Nobody calls what listens nowhere, so nobody has to notice first.
+        let linger = match running.ports.is_empty() {
+            true => Duration::ZERO,
+            false => self.shutdown_delay,
+        };
         // The worker's own descriptor goes on accepting for the propagation delay; after it
         // closes that one, callers are refused at once instead of waiting here.
         self.sockets.close(&key);
-        let linger = u32::try_from(self.shutdown_delay.as_secs()).unwrap_or(u32::MAX);
+        let linger = u32::try_from(linger.as_secs()).unwrap_or(u32::MAX);
         let message = ToWorker::Close {
             slot: facts.id,
             linger_seconds: linger,

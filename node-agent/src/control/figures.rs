@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Control;
+use super::runs::RunFigures;
 use crate::desired::PlacementKey;
 use crate::message::{Figures, SlotId, ToWorker};
 use crate::source::Source;
@@ -24,6 +25,8 @@ pub struct Counts {
     pub audit_lost: u64,
     /// The counters of every revision.
     pub revisions: Vec<NamedFigures>,
+    /// Replicas of components that run by themselves.
+    pub runs: Vec<RunFigures>,
 }
 
 /// Changes of weights that the worker has made, and how long it took to hear of them.
@@ -113,6 +116,7 @@ impl<S: Source + ?Sized> Control<S> {
             swaps: self.swaps,
             audit_lost: self.auditor.lost(),
             revisions,
+            runs: self.run_figures(),
         };
         for question in self.waiting_questions.drain(..) {
             let _ = question.send(counts.clone());

@@ -1,11 +1,16 @@
 //! What to do, from what shall be and what is. A plain function: no client, no clock, no
 //! randomness. The reconcile loop calls it after every change and carries the plan out.
 
+mod runs;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use artifact::Digest;
 use crds::Reason;
+use crds::component::RestartPolicy;
 use serde::Serialize;
+
+pub use runs::{Run, RunOrders, RunState, Runs};
 
 use crate::desired::{Desired, DesiredPlacement, PlacementKey};
 
@@ -29,6 +34,9 @@ pub struct RunningSlot {
     pub replicas: u32,
     /// Its revisions.
     pub revisions: BTreeMap<String, RunningRevision>,
+    /// Its replicas, where they run by themselves.
+    #[serde(skip_serializing_if = "Runs::is_empty")]
+    pub runs: Runs,
     /// Whether it is on its way out.
     pub closing: bool,
 }
@@ -40,6 +48,9 @@ pub struct RunningRevision {
     pub digest: Digest,
     /// How far it is.
     pub phase: Phase,
+    /// When its replicas are started again, if it runs by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RestartPolicy>,
 }
 
 /// How far a revision is.
@@ -78,6 +89,9 @@ pub struct Plan {
     /// Weights to set.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub to_weigh: BTreeMap<PlacementKey, Weigh>,
+    /// Replicas to start and to end.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub to_run: BTreeMap<PlacementKey, RunOrders>,
     /// Revisions to let go.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub to_drain: BTreeMap<PlacementKey, BTreeSet<String>>,
@@ -183,6 +197,11 @@ fn plan_slot(
         plan.to_weigh.insert(key.clone(), weigh);
     }
 
+    let orders = runs::plan(slot, placement.replicas);
+    if orders != RunOrders::default() {
+        plan.to_run.insert(key.clone(), orders);
+    }
+
     let serving = weights.or_else(|| slot.weights.clone()).unwrap_or_default();
     let drain: BTreeSet<_> = slot
         .revisions
@@ -190,6 +209,7 @@ fn plan_slot(
         .filter(|(name, revision)| {
             matches!(revision.phase, Phase::Prepared | Phase::Failed(_))
                 && !serving.contains_key(*name)
+                && !slot.runs.holds(name)
                 && !placement
                     .revisions
                     .iter()

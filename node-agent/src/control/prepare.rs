@@ -2,6 +2,7 @@
 //! Only a `VerifiedComponent` gets past the middle of this file, and only this node's own check
 //! makes one. Runs beside the reconcile loop, which starts it and takes its result.
 
+mod loaded;
 mod provide;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use crate::message::{Refused, RevisionOrder};
 use crate::sandbox::MACHINE_CODE_MAX;
 use crate::source::{Offered, Source, SourceError, Trust};
 use crate::text::printable;
+pub use loaded::Loaded;
 pub use provide::Provided;
 
 /// Preparations at once, on the whole node: each may hold a component of 64 MiB.
@@ -67,28 +69,6 @@ pub struct Prepared {
     pub judged: Judged,
     /// Why it would not be admitted today, if it is admitted only because it ran here before.
     pub doubt: Option<Refused>,
-}
-
-/// What control remembers of a revision that it has handed to the worker.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// What it is.
-    pub document: Arc<RevisionDocument>,
-    /// Who has signed it.
-    pub signers: String,
-    /// When: what it does is counted from then on.
-    pub since: Timestamp,
-    /// What it may do.
-    pub effective: Effective,
-    /// Stands for what it was given last.
-    pub given: Digest,
-}
-
-impl Loaded {
-    /// How long its requests may take to end, once it has to go.
-    pub fn grace_seconds(&self) -> u32 {
-        self.document.termination_grace_period_seconds
-    }
 }
 
 /// What a verdict hangs on: for as long as it stays, so does the verdict.
@@ -305,7 +285,10 @@ impl<S: Source + ?Sized> Preparer<S> {
             given,
         } = provided.ok_or(PrepareError::Interrupted)?;
         // A manifest's own maximum holds as well.
-        let limits = capability::effective_limits(&effective.requests, &document.limits);
+        let limits = match document.run() {
+            Some(_) => capability::run_limits(&effective.requests, &document.limits),
+            None => capability::effective_limits(&effective.requests, &document.limits),
+        };
         let class = EngineClass::of(component.facts(), &limits);
         if class.is_p3() && !self.p3 {
             return Err(PrepareError::P3Off);
@@ -322,6 +305,7 @@ impl<S: Source + ?Sized> Preparer<S> {
                 provision,
                 audit: document.audit,
                 replicas: placement.replicas,
+                is_run: document.run().is_some(),
                 max_request_body: max_request_body(&document),
                 initial_memory: component.facts().initial_memory,
                 health_path: document
@@ -335,6 +319,7 @@ impl<S: Source + ?Sized> Preparer<S> {
             loaded: Loaded {
                 since: Timestamp::now(),
                 signers: signers(&component),
+                authorities: loaded::authorities(&component),
                 document,
                 effective,
                 given,

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crds::condition::{ConditionStatus, ConditionType, condition, keep_times};
-use crds::placement::{Phase as StatusPhase, RevisionStatus};
+use crds::placement::{Phase as StatusPhase, RevisionStatus, RunEnd, RunStatus};
 use crds::{ComponentPlacementStatus, Reason};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Control;
-use super::plan::{Failure, Phase, RunningSlot};
+use super::plan::{Failure, Phase, RunState, RunningSlot};
 use crate::desired::{DesiredPlacement, PlacementKey};
 use crate::message::Refused;
 use crate::source::{Sink, Source};
@@ -45,7 +45,12 @@ pub fn status(
         .max_by_key(|(_, weight)| **weight)
         .map(|(name, _)| name.clone());
     let closing = slot.is_some_and(|slot| slot.closing);
-    let ready = serving.is_some() && !closing;
+    let run = slot.and_then(|slot| run_status(slot, placement.replicas));
+    let all_run = run.as_ref().is_none_or(|run| {
+        let well = run.running.saturating_add(run.completed);
+        u32::try_from(well).is_ok_and(|well| well >= placement.replicas)
+    });
+    let ready = serving.is_some() && !closing && all_run;
     let mut revisions: Vec<RevisionStatus> = placement
         .revisions
         .iter()
@@ -71,9 +76,10 @@ pub fn status(
     revisions.truncate(REVISIONS);
 
     let (reason, message) = if ready {
+        let verb = if run.is_some() { "runs" } else { "serves" };
         (
             Reason::Ready,
-            format!("serves {}", serving.as_deref().unwrap_or_default()),
+            format!("{verb} {}", serving.as_deref().unwrap_or_default()),
         )
     } else if let Some(failure) = unopened {
         (failure.reason, failure.message.clone())
@@ -82,6 +88,8 @@ pub fn status(
             failed.reason.unwrap_or(Reason::Unknown),
             failed.message.clone().unwrap_or_default(),
         )
+    } else if let Some((reason, message)) = run.as_ref().and_then(not_running) {
+        (reason, message)
     } else {
         (
             Reason::Preparing,
@@ -119,14 +127,72 @@ pub fn status(
         ready,
         serving,
         revisions,
+        run,
         // `Verified` is there only when it does not hold: what serves and would be refused today.
         conditions: std::iter::once(ready_condition).chain(verified).collect(),
+    }
+}
+
+/// How the replicas are of the revision that runs; `None` where nothing runs by itself.
+fn run_status(slot: &RunningSlot, replicas: u32) -> Option<RunStatus> {
+    let (revision, _) = slot.runs_by()?;
+    let runs = &slot.runs;
+    let live = runs.live.iter();
+    let live = live.filter(|(replica, run)| **replica < replicas && run.revision == revision);
+    let over = runs.over.get(revision).into_iter().flatten();
+    let over = over.filter(|(replica, _)| **replica < replicas);
+    let count = |replicas: usize| i32::try_from(replicas).unwrap_or(i32::MAX);
+    let is = |wanted: fn(&RunState) -> bool| {
+        let found = live.clone().filter(|(_, run)| wanted(&run.state));
+        count(found.count())
+    };
+    let completed = over.clone().filter(|(_, end)| end.is_success()).count();
+    let last = runs.last.as_ref().filter(|(of, _)| of == revision);
+    // After a restart of the agent nothing else is known.
+    let last = last
+        .map(|(_, end)| *end)
+        .or_else(|| over.clone().map(|(_, end)| *end).next_back());
+    Some(RunStatus {
+        revision: revision.to_owned(),
+        running: is(|state| matches!(state, RunState::Running { .. })),
+        waiting: is(|state| matches!(state, RunState::Waiting { .. })),
+        completed: count(completed),
+        failed: count(over.count()) - count(completed),
+        last_end: last.map(|end| RunEnd {
+            reason: end.reason,
+            exit_code: end.exit_code.map(i32::from),
+        }),
+    })
+}
+
+/// Why not all replicas run.
+fn not_running(run: &RunStatus) -> Option<(Reason, String)> {
+    let how = match &run.last_end {
+        Some(RunEnd {
+            exit_code: Some(code),
+            ..
+        }) => format!("it exited with code {code}"),
+        Some(end) => format!("it ended with {}", end.reason),
+        None => "the node ended it".to_owned(),
+    };
+    match run {
+        RunStatus { failed: 1.., .. } => {
+            let message = format!("{how} and is not started again");
+            Some((Reason::RunFailed, message))
+        }
+        RunStatus { waiting: 1.., .. } => {
+            Some((Reason::RunRestarting, format!("{how} and is started again")))
+        }
+        _ => None,
     }
 }
 
 /// The status of a placement whose agent is being stopped.
 pub fn stopping(mut last: ComponentPlacementStatus, now: Timestamp) -> ComponentPlacementStatus {
     last.ready = false;
+    if let Some(run) = &mut last.run {
+        run.running = 0;
+    }
     last.conditions = vec![condition(
         ConditionType::Ready,
         ConditionStatus::False,

@@ -90,6 +90,7 @@ impl<S: Source + ?Sized> Control<S> {
             self.review_at,
             self.sweep_at,
             self.refreshes.next(),
+            self.runs.next_due(),
         ];
         due.into_iter().flatten().fold(wake, Instant::min)
     }
@@ -102,6 +103,7 @@ impl<S: Source + ?Sized> Control<S> {
             self.sweep_volumes();
         }
         self.start_refreshes(now);
+        self.wake_runs(now);
         let slots = &mut self.running.slots;
         self.retries.retain(|(key, revision), attempt| {
             let running = slots

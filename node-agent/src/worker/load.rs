@@ -33,6 +33,7 @@ pub(super) async fn load(
         provision,
         audit,
         replicas,
+        is_run,
         max_request_body,
         initial_memory,
         health_path,
@@ -80,7 +81,10 @@ pub(super) async fn load(
         if let Some(ledger) = &ledger {
             ledger.enter(slot);
         }
-        let loaded = runtime.load(&code, workload);
+        let loaded = match is_run {
+            true => runtime.load_command(&code, workload),
+            false => runtime.load(&code, workload),
+        };
         Ledger::leave();
         loaded
     };

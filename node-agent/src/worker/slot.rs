@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::given::Given;
+use super::runs::Runs;
 use crate::message::{Figures, SlotId};
 
 /// How often a drain looks whether the last request has ended. Nothing happens at rest.
@@ -28,6 +29,7 @@ pub(super) struct Slot {
     revisions: Mutex<BTreeMap<String, Arc<Serving>>>,
     table: RwLock<Arc<Table>>,
     turn: AtomicU64,
+    runs: Runs,
     /// Whether the slot has been weighed: its listeners accept from then on.
     weighed: watch::Sender<bool>,
     /// Ends the connections of this slot, gently.
@@ -57,6 +59,7 @@ impl Slot {
             revisions: Mutex::new(BTreeMap::new()),
             table: RwLock::new(Arc::new(Table::default())),
             turn: AtomicU64::new(0),
+            runs: Runs::default(),
             weighed: watch::channel(false).0,
             drain: Drain::new(),
             accepting: Mutex::new(CancellationToken::new()),
@@ -66,6 +69,16 @@ impl Slot {
     /// Its number.
     pub(super) fn id(&self) -> SlotId {
         self.id
+    }
+
+    /// What of it runs by itself.
+    pub(super) fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    /// A revision that is loaded.
+    pub(super) fn revision(&self, name: &str) -> Option<Arc<Serving>> {
+        self.lock().get(name).map(Arc::clone)
     }
 
     /// Ends its connections gently.
@@ -106,8 +119,7 @@ impl Slot {
             mounts,
             credentials,
         } = given;
-        let serving = self.lock().get(revision).map(Arc::clone);
-        match serving {
+        match self.revision(revision) {
             Some(serving) => {
                 let component = &serving.component;
                 component.refresh(effective, values, mounts, credentials)
@@ -161,17 +173,17 @@ impl Slot {
     /// what runs end within `grace`.
     pub(super) async fn close(&self, linger: Duration, grace: Duration) {
         self.drain.start();
+        self.runs.ask_all();
         sleep(linger).await;
         self.accepting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .cancel();
-        if tokio::time::timeout(grace, self.drain.finished())
-            .await
-            .is_err()
-        {
+        let finished = async { tokio::join!(self.drain.finished(), self.runs.ended()) };
+        if tokio::time::timeout(grace, finished).await.is_err() {
             self.cut();
         }
+        self.runs.ended().await;
     }
 
     /// Ends everything at once.
@@ -180,6 +192,7 @@ impl Slot {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .cancel();
+        self.runs.cut_all();
         for serving in self.lock().values() {
             serving.component.cut();
         }

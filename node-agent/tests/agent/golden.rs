@@ -89,11 +89,12 @@ fn running(weights: &[(&str, u32)], revisions: &[(&str, Phase)]) -> Running {
                     RunningRevision {
                         digest,
                         phase: phase.clone(),
+                        run: None,
                     },
                 )
             })
             .collect(),
-        closing: false,
+        ..RunningSlot::default()
     };
     Running {
         slots: BTreeMap::from([(key(), slot)]),

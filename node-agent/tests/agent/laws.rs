@@ -99,10 +99,12 @@ fn running_slot() -> impl Strategy<Value = RunningSlot> {
                         RunningRevision {
                             digest: digest(&name),
                             phase,
+                            run: None,
                         },
                     )
                 })
                 .collect(),
+            runs: Default::default(),
             closing,
         },
     )
@@ -132,6 +134,7 @@ fn applied(running: &Running, plan: &Plan) -> Running {
             let revision = RunningRevision {
                 digest: *digest,
                 phase: Phase::Preparing,
+                run: None,
             };
             slot.revisions.insert(name.clone(), revision);
         }

@@ -18,6 +18,8 @@ mod hand_over;
 mod laws;
 mod processes;
 mod rig;
+mod run_laws;
+mod runs;
 mod slots;
 mod spawner;
 mod transport;

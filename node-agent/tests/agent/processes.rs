@@ -136,6 +136,7 @@ impl ProcessNode {
             volumes,
             auditor: Auditor::new("node".into(), log, denied),
             refresh_every: config.refresh_every,
+            back_off: node_agent::control::restart::BackOff::default(),
             statuses,
             ready: Arc::default(),
             worker_size: WorkerSize {

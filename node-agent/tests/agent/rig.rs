@@ -13,15 +13,17 @@ use artifact::signature::{SigningKey, sign};
 use artifact::{Digest, ImageReference, Parcel, trust::Policy};
 use bytes::Bytes;
 use capability::Ceiling;
-use crds::component::{HttpTrigger, Trigger};
+use crds::component::{HttpTrigger, RestartPolicy, RunTrigger, Trigger};
 use crds::handover::Values;
 use crds::revision::{
-    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionTrigger, Seal,
+    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionRunTrigger, RevisionTrigger,
+    Seal,
 };
 use crds::{ComponentPlacementStatus, WasmComponentSpec};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use node_agent::config::Program;
+use node_agent::control::restart::BackOff;
 use node_agent::network::Network;
 use node_agent::{
     Config, Desired, DesiredPlacement, DesiredRevision, Offered, Origin, PlacementKey, ReportError,
@@ -92,6 +94,15 @@ pub(crate) fn hello(version: u32) -> Bytes {
         .into()
 }
 
+pub(crate) fn worker() -> Bytes {
+    Bytes::from_static(include_bytes!("../../../tests/guests/worker/worker.wasm"))
+}
+
+/// The same with a life and a state.
+pub(crate) fn living() -> Bytes {
+    Bytes::from_static(include_bytes!("../../../tests/guests/worker/living.wasm"))
+}
+
 pub(crate) fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_lighterman-agent").into()
 }
@@ -158,6 +169,29 @@ pub(crate) fn placement(port: u16, revisions: Vec<DesiredRevision>) -> Desired {
     }
 }
 
+/// One of a component that runs by itself.
+pub(crate) fn run_placement(replicas: u32, revisions: Vec<DesiredRevision>) -> Desired {
+    let mut desired = placement(0, revisions);
+    for placement in desired.placements.values_mut() {
+        placement.ports.clear();
+        placement.replicas = replicas;
+    }
+    desired
+}
+
+fn revision_trigger(trigger: &Trigger) -> RevisionTrigger {
+    RevisionTrigger {
+        name: trigger.name.clone(),
+        http: trigger.http.as_ref().map(|http| RevisionHttpTrigger {
+            port: http.port,
+            max_request_body: http.max_request_body,
+        }),
+        run: trigger.run.as_ref().map(|run| RevisionRunTrigger {
+            restart_policy: run.restart_policy,
+        }),
+    }
+}
+
 pub(crate) fn config(state_dir: &Path) -> Config {
     Config {
         spawner: None,
@@ -172,6 +206,12 @@ pub(crate) fn config(state_dir: &Path) -> Config {
         host_paths: Vec::new(),
         refresh_every: Duration::from_secs(1),
         shutdown_delay: Duration::ZERO,
+        back_off: BackOff {
+            first: Duration::from_millis(300),
+            longest: Duration::from_secs(1),
+            steady_after: Duration::from_millis(500),
+            ..BackOff::default()
+        },
         admin_listen: None,
         compile_program: compile_program(),
     }
@@ -197,6 +237,18 @@ impl Shelf {
     /// Changes what the component gives the revisions that are put here from now on.
     pub(crate) fn give(&self, change: impl FnOnce(&mut WasmComponentSpec)) {
         change(&mut self.spec.lock().unwrap());
+    }
+
+    /// The revisions that are put here from now on run by themselves, and do this.
+    pub(crate) fn run(&self, restart_policy: RestartPolicy, args: &[&str]) {
+        self.give(|spec| {
+            spec.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+            spec.triggers = vec![Trigger {
+                name: "main".to_owned(),
+                run: Some(RunTrigger { restart_policy }),
+                ..Trigger::default()
+            }];
+        });
     }
 
     pub(crate) fn allow(&self, ceilings: Vec<Ceiling>) {
@@ -239,7 +291,7 @@ impl Shelf {
             component: identity(),
             image: IMAGE.to_owned(),
             digest: digest.to_string(),
-            args: Vec::new(),
+            args: spec.args.clone(),
             env: Vec::new(),
             env_from: Vec::new(),
             config: Vec::new(),
@@ -247,13 +299,7 @@ impl Shelf {
             capabilities: spec.capabilities.clone(),
             audit: spec.audit,
             requests: Vec::new(),
-            triggers: vec![RevisionTrigger {
-                name: "web".to_owned(),
-                http: Some(RevisionHttpTrigger {
-                    port: 80,
-                    max_request_body: HttpTrigger::default().max_request_body,
-                }),
-            }],
+            triggers: spec.triggers.iter().map(revision_trigger).collect(),
             limits: spec.limits(),
             health: None,
             termination_grace_period_seconds: 5,
@@ -443,6 +489,16 @@ impl LocalNode {
     }
 
     pub(crate) fn start_with(config: Config, desired: Desired, shelf: Arc<Shelf>) -> Self {
+        Self::start_heard(config, desired, shelf, runtime::Output::discard())
+    }
+
+    /// One whose guests are heard.
+    pub(crate) fn start_heard(
+        config: Config,
+        desired: Desired,
+        shelf: Arc<Shelf>,
+        output: runtime::Output,
+    ) -> Self {
         let told = Told::new();
         let (desired, receiver) = watch::channel(desired);
         let (trust_changes, changes) = watch::channel(0);
@@ -453,7 +509,7 @@ impl LocalNode {
             Arc::clone(&shelf) as Arc<dyn Source>,
             changes,
             Arc::new(told.clone()),
-            runtime::Output::discard(),
+            output,
             stop.clone(),
         ));
         Self {

@@ -298,7 +298,7 @@ fn with_reservations(nodes: &Nodes, caches: &Caches, key: &Key) -> Nodes {
         ) else {
             continue;
         };
-        if of != *key {
+        if of != *key && !placement.has_completed() {
             let replicas = u64::try_from(placement.spec.replicas).unwrap_or_default();
             let reserved = fact
                 .planned

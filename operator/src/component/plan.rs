@@ -9,6 +9,7 @@ mod endpoints;
 mod outlook;
 mod planned;
 mod rollout;
+mod runs;
 mod stop;
 mod target;
 
@@ -26,6 +27,8 @@ use kube::ResourceExt;
 
 pub use endpoints::SLICE_PACE;
 pub use outlook::{Outlook, Progress, Target};
+pub use runs::Runs;
+pub(super) use runs::told;
 pub(super) use target::remembered;
 
 use super::admit::Admission;
@@ -133,7 +136,7 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
     let stops = Stops::of(observed);
     let asked = asked.filter(|asked| !stops.names(&asked.digest));
     let new_revision = new_revision.filter(|new| !stops.names(&new.document.digest));
-    let planned = Planned::new(observed, validated);
+    let planned = Planned::new(observed, validated, asked.as_ref());
     let present: BTreeMap<&str, &Placed> = observed
         .placements
         .iter()
@@ -289,7 +292,7 @@ pub fn plan_unusable(observed: &Observed) -> Plan {
 
 /// Replicas that the component would have on nodes, were it admitted.
 pub(super) fn assigned_replicas(observed: &Observed, validated: &Validated) -> u32 {
-    let planned = Planned::new(observed, validated);
+    let planned = Planned::new(observed, validated, None);
     planned.assigned.into_values().fold(0, u32::saturating_add)
 }
 

@@ -44,17 +44,22 @@ pub enum ResolveError {
     },
     /// A trigger calls an export that is not there.
     #[error(
-        "trigger {trigger} needs a component that exports wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3, and this one does not: build it for the wasi:http/proxy world, or remove the trigger"
+        "trigger {trigger} needs a component that exports {export}, and this one does not: build it for the {world} world, or remove the trigger"
     )]
     ExportMissing {
         /// The trigger's name.
         trigger: String,
+        /// What it calls.
+        export: &'static str,
+        /// A world that has it.
+        world: &'static str,
     },
 }
 
 /// Interfaces that always link: they give nothing that was not granted, and
 /// toolchains import them unused.
-const ALWAYS_LINKED: [&str; 7] = [
+const ALWAYS_LINKED: [&str; 8] = [
+    "lighterman:core/ending@",
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:random/",
@@ -63,6 +68,9 @@ const ALWAYS_LINKED: [&str; 7] = [
     "wasi:sockets/",
     "wasi:http/",
 ];
+
+/// What a run trigger calls: one of them.
+const RUN: [&str; 2] = ["lighterman:core/lifecycle@1.", "wasi:cli/run@0.2."];
 
 /// Interfaces with something behind them, by the start of their name: they link only when
 /// something is granted.
@@ -198,16 +206,28 @@ pub fn fits(
         }
     }
     let serves_http = matches!(facts.world, World::HttpP2 | World::HttpP3);
-    match validated
-        .triggers
-        .iter()
-        .find(|trigger| trigger.http.is_some())
-    {
-        Some(trigger) if !serves_http => Err(ResolveError::ExportMissing {
+    let mut exports = facts.exports.iter();
+    let runs = exports.any(|name| RUN.iter().any(|run| name.starts_with(run)));
+    for trigger in &validated.triggers {
+        let missing = |export, world| ResolveError::ExportMissing {
             trigger: trigger.name.clone(),
-        }),
-        _ => Ok(()),
+            export,
+            world,
+        };
+        if trigger.http.is_some() && !serves_http {
+            return Err(missing(
+                "wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3",
+                "wasi:http/proxy",
+            ));
+        }
+        if trigger.run.is_some() && !runs {
+            return Err(missing(
+                "wasi:cli/run@0.2 or lighterman:core/lifecycle@1",
+                "wasi:cli/command",
+            ));
+        }
     }
+    Ok(())
 }
 
 impl ResolveError {

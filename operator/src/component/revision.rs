@@ -10,7 +10,8 @@ use artifact::{Digest, ImageReference};
 use capability::Request;
 use crds::names;
 use crds::revision::{
-    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionTrigger, Seal,
+    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionRunTrigger, RevisionTrigger,
+    Seal,
 };
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -83,6 +84,9 @@ pub fn revision(validated: &Validated, digest: &Digest, requests: &[Request]) ->
                 http: trigger.http.as_ref().map(|http| RevisionHttpTrigger {
                     port: http.port,
                     max_request_body: http.max_request_body,
+                }),
+                run: trigger.run.as_ref().map(|run| RevisionRunTrigger {
+                    restart_policy: run.restart_policy,
                 }),
             })
             .collect(),

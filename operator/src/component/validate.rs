@@ -199,6 +199,7 @@ fn features(spec: &WasmComponentSpec) -> BTreeSet<String> {
     let starts = spec.capabilities.process != Processes::default();
     let needed = [
         (http, feature::HTTP),
+        (spec.is_run(), feature::RUN),
         (capable, feature::CAPABILITIES),
         (starts, feature::PROCESS),
     ];

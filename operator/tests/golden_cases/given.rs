@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use capability::Bytes;
+use crds::placement::RunEnd;
 use crds::{CapabilityPolicySpec, Reason, Tally, WasmComponent};
 use k8s_openapi::api::core::v1::Taint;
 use serde::Deserialize;
@@ -174,6 +175,20 @@ pub(super) struct GivenPlacement {
     pub(super) failed: Option<String>,
     /// Seconds for which the first revision has served.
     pub(super) steady: Option<u64>,
+    /// How its replicas are, of a component that runs by itself.
+    pub(super) run: Option<GivenRun>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub(super) struct GivenRun {
+    /// The image of the revision.
+    pub(super) of: String,
+    pub(super) running: i32,
+    pub(super) waiting: i32,
+    pub(super) completed: i32,
+    pub(super) failed: i32,
+    pub(super) last_end: Option<RunEnd>,
 }
 
 #[derive(Deserialize, Default)]
@@ -205,7 +220,7 @@ fn memory() -> Bytes {
 }
 
 fn features() -> BTreeSet<String> {
-    BTreeSet::from(["http".to_owned(), "capabilities".to_owned()])
+    BTreeSet::from(["http", "run", "capabilities"].map(str::to_owned))
 }
 
 fn ready() -> GivenStanding {

@@ -10,7 +10,7 @@ use artifact::component::{Facts, World};
 use artifact::{Digest, SignedBy, Signer};
 use capability::{Bytes, Request};
 use crds::component::{ActiveRevision, PinnedRevision, RolloutFailure, UpdatingRevision};
-use crds::placement::{Phase, PlacedPort, PlacedRevision, RevisionStatus};
+use crds::placement::{Phase, PlacedPort, PlacedRevision, RevisionStatus, RunStatus};
 use crds::revision::Seal;
 use crds::{
     CapabilityPolicy, ComponentPlacement, ComponentPlacementStatus, Reason, WasmComponent, names,
@@ -165,6 +165,7 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
         .spec
         .triggers
         .iter()
+        .filter(|trigger| trigger.port().is_some())
         .zip(20_017..)
         .map(|(trigger, port)| (trigger.name.clone(), port))
         .collect();
@@ -330,7 +331,9 @@ fn admitted(word: &str, p3: bool, audits: &[GivenAudit]) -> Admitted {
             name: Some("orders".to_owned()),
             version: None,
             imports: Vec::new(),
-            exports: vec!["wasi:http/incoming-handler@0.2.4".to_owned()],
+            exports: ["wasi:http/incoming-handler@0.2.4", "wasi:cli/run@0.2.6"]
+                .map(str::to_owned)
+                .into(),
             world: if p3 { World::HttpP3 } else { World::HttpP2 },
             initial_memory: 0,
             data_bytes: 0,
@@ -429,6 +432,14 @@ fn placed(
                 ..RevisionStatus::default()
             }))
             .collect(),
+        run: given.run.as_ref().map(|run| RunStatus {
+            revision: name_of(&run.of),
+            running: run.running,
+            waiting: run.waiting,
+            completed: run.completed,
+            failed: run.failed,
+            last_end: run.last_end.clone(),
+        }),
         ..ComponentPlacementStatus::default()
     });
     Placed {
@@ -474,6 +485,7 @@ fn own_slice(
                 serving: Some(String::new()),
                 failed: None,
                 steady: None,
+                run: None,
             };
             placed(&given, component, ports, &|_| String::new()).object
         })

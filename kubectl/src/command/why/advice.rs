@@ -171,6 +171,8 @@ pub(super) fn next(
             "kubectl describe wcp -n {namespace} -l lighterman.dev/component={name}"
         )],
         Reason::RevisionFailed
+        | Reason::RunRestarting
+        | Reason::RunFailed
         | Reason::RolledBack
         | Reason::CanaryFailed
         | Reason::ProgressDeadlineExceeded => vec![
@@ -195,6 +197,8 @@ pub(super) fn next(
         | Reason::Accepted
         | Reason::Complete
         | Reason::ScaledToZero
+        | Reason::Running
+        | Reason::RunCompleted
         | Reason::Resolving
         | Reason::Verifying
         | Reason::Placing

@@ -32,6 +32,7 @@ fn desk(level: AuditLevel) -> Desk {
         since: jiff::Timestamp::now(),
         document: Arc::new(document),
         signers: "key 00".into(),
+        authorities: Default::default(),
         effective: Default::default(),
         given: Digest::of(b""),
     };

@@ -44,6 +44,7 @@ fn slot(weights: &[&str], revisions: &[(&str, Phase)]) -> RunningSlot {
                     RunningRevision {
                         digest,
                         phase: phase.clone(),
+                        run: None,
                     },
                 )
             })

@@ -72,14 +72,17 @@ fn is_given(trigger: &RevisionTrigger, spec: &WasmComponentSpec) -> bool {
     let Some(given) = spec.triggers.iter().find(of_name) else {
         return false;
     };
-    let RevisionTrigger { name: _, http } = trigger;
-    match (http, &given.http) {
+    let RevisionTrigger { name: _, http, run } = trigger;
+    let is_http_given = match (http, &given.http) {
         (None, None) => true,
         (Some(http), Some(given)) => {
             http.port == given.port && http.max_request_body <= given.max_request_body
         }
         (None, Some(_)) | (Some(_), None) => false,
-    }
+    };
+    let policy = run.as_ref().map(|run| run.restart_policy);
+    let given = given.run.as_ref().map(|run| run.restart_policy);
+    is_http_given && policy == given
 }
 
 fn is_within(limits: &capability::Limits, given: &capability::Limits) -> bool {
@@ -110,7 +113,7 @@ fn is_at_most<T: Ord>(found: Option<T>, given: Option<T>) -> bool {
 mod tests {
     use capability::{Bytes, Span};
     use crds::component::{EnvVar, Health, HttpGet, HttpTrigger, Resources};
-    use crds::revision::{ComponentIdentity, RevisionHttpTrigger};
+    use crds::revision::{ComponentIdentity, RevisionHttpTrigger, RevisionRunTrigger};
 
     use super::*;
 
@@ -142,7 +145,7 @@ mod tests {
             triggers: vec![Trigger {
                 name: "web".into(),
                 http: Some(HttpTrigger::default()),
-                from: None,
+                ..Trigger::default()
             }],
             ..WasmComponentSpec::default()
         }
@@ -166,6 +169,7 @@ mod tests {
             triggers: vec![RevisionTrigger {
                 name: "web".into(),
                 http: Some(RevisionHttpTrigger::default()),
+                ..RevisionTrigger::default()
             }],
             limits: spec.limits(),
             health: spec.health.clone(),
@@ -246,6 +250,10 @@ mod tests {
             http(|http| http.max_request_body = Bytes::mib(11)),
             Some("triggers")
         );
+        let run = |run: RevisionRunTrigger| {
+            excess_of(|document| document.triggers[0].run = Some(run.clone()))
+        };
+        assert_eq!(run(RevisionRunTrigger::default()), Some("triggers"));
         let renamed = excess_of(|document| document.triggers[0].name = "admin".into());
         assert_eq!(renamed, Some("triggers"));
     }

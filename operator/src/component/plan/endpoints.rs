@@ -47,6 +47,13 @@ fn slices(
     let service::Standing::Ours(service) = &observed.service else {
         return Changes::default();
     };
+    // What was called before, and runs by itself now: nobody answers.
+    if observed.component.spec.is_run() {
+        return Changes {
+            delete: observed.slices.clone(),
+            ..Changes::default()
+        };
+    }
     let key = Key::new(
         observed.component.namespace().unwrap_or_default(),
         observed.component.name_any(),

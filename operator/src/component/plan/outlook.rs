@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crds::placement::Phase;
 
-use super::{Planned, Validated};
+use super::{Planned, Runs, Validated, runs};
 use crate::component::admit::Admission;
 use crate::component::observe::{Observed, Placed};
 use crate::component::pinned;
@@ -45,6 +45,8 @@ pub struct Outlook {
     pub refused: BTreeMap<String, Refusal>,
     /// Replicas whose node serves.
     pub ready: u32,
+    /// How the replicas are, of a component that runs by itself.
+    pub runs: Option<Runs>,
     /// How far the target is.
     pub progress: Progress,
     /// The revision that serves on most nodes, with its digest.
@@ -132,6 +134,7 @@ impl Outlook {
             missing: planned.missing,
             refused: planned.refused.clone(),
             ready: ready(observed.placements.iter(), observed),
+            runs: Runs::of(observed),
             progress,
             serving: serving(observed),
             ports,
@@ -148,6 +151,7 @@ impl Outlook {
             wanted: placed,
             placed,
             ready: ready(observed.placements.iter(), observed),
+            runs: Runs::of(observed),
             serving: serving(observed),
             has_service: status.is_some_and(|status| status.url.is_some()),
             ports,
@@ -208,22 +212,30 @@ fn replicas(placed: &Placed) -> u32 {
     u32::try_from(placed.object.spec.replicas).unwrap_or_default()
 }
 
-/// Replicas behind endpoints that are ready.
+/// Replicas behind endpoints that are ready, and those that run or have done so.
 fn ready<'a>(placements: impl Iterator<Item = &'a Placed>, observed: &Observed) -> u32 {
-    placements
-        .filter(|placed| is_ready(placed, observed))
-        .fold(0, |sum: u32, placed| sum.saturating_add(replicas(placed)))
+    let ready = |placed: &Placed| {
+        let whole = || match is_ready(placed, observed) {
+            true => replicas(placed),
+            false => 0,
+        };
+        runs::ready(placed, is_served(placed, observed)).unwrap_or_else(whole)
+    };
+    placements.fold(0, |sum: u32, placed| sum.saturating_add(ready(placed)))
 }
 
 /// Whether a placement is behind an endpoint that is ready: the agent says so, and
 /// the agent's Pod and node are not known to be otherwise.
 pub(super) fn is_ready(placed: &Placed, observed: &Observed) -> bool {
     let status = placed.object.status.as_ref();
+    status.is_some_and(|status| status.ready) && is_served(placed, observed)
+}
+
+/// Whether the agent's Pod and node are not known to be otherwise than ready.
+pub(super) fn is_served(placed: &Placed, observed: &Observed) -> bool {
     let fact = observed.nodes.get(&placed.object.spec.node_name);
-    status.is_some_and(|status| status.ready)
-        && fact
-            .and_then(|fact| fact.agent.as_ref())
-            .is_some_and(|agent| agent.ready && !agent.terminating)
+    fact.and_then(|fact| fact.agent.as_ref())
+        .is_some_and(|agent| agent.ready && !agent.terminating)
 }
 
 fn progress<'a>(

@@ -10,7 +10,7 @@ use capability::Effective;
 use crds::ComponentPlacement;
 use crds::wasm_node::feature;
 
-use super::outlook;
+use super::{Target, outlook};
 use crate::component::Validated;
 use crate::component::observe::{Observed, Placed};
 use crate::placement::{self, Counts, Mode, Refusal, Standing};
@@ -24,7 +24,8 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    pub(super) fn new(observed: &Observed, validated: &Validated) -> Self {
+    /// `target`: the revision that is to run, if it is known.
+    pub(super) fn new(observed: &Observed, validated: &Validated, target: Option<&Target>) -> Self {
         let key = &validated.key;
         let present: Counts = observed
             .placements
@@ -36,8 +37,9 @@ impl Planned {
                 )
             })
             .collect();
-        // Whoever sees no node at all sees nothing: that is no reason to move anything.
-        if observed.nodes.is_empty() {
+        // Whoever sees no node at all sees nothing: that is no reason to move anything. And a job
+        // that is done needs no node any more: elsewhere it would be done a second time.
+        if observed.nodes.is_empty() || is_done(observed, validated, target) {
             return Self {
                 missing: missing(validated, &present),
                 assigned: present,
@@ -105,6 +107,26 @@ impl Planned {
             .map(|placed| placed.object.clone())
             .collect()
     }
+}
+
+/// Whether all that is asked for has been run to its end.
+fn is_done(observed: &Observed, validated: &Validated, target: Option<&Target>) -> bool {
+    let Mode::Spread { replicas } = validated.demand.mode else {
+        return false;
+    };
+    let has_completed = |placed: &Placed| {
+        let first = placed.object.spec.revisions.first();
+        placed.object.has_completed()
+            && first.is_some_and(|first| target.is_some_and(|of| of.name == first.name))
+    };
+    let done = observed
+        .placements
+        .iter()
+        .filter(|placed| has_completed(placed));
+    let done = done.map(|placed| u32::try_from(placed.object.spec.replicas).unwrap_or_default());
+    replicas > 0
+        && observed.placements.iter().all(has_completed)
+        && done.fold(0, u32::saturating_add) == replicas
 }
 
 fn missing(validated: &Validated, counts: &Counts) -> u32 {

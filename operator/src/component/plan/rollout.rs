@@ -9,9 +9,9 @@ use std::time::Duration;
 use crds::component::{CanaryStep, WasmComponentStatus};
 use crds::placement::Phase;
 
-use super::Target;
 use super::stop::Stops;
 use super::target;
+use super::{Target, runs};
 use crate::component::Validated;
 use crate::component::observe::{Observed, Placed};
 use crate::placement::{Counts, Standing};
@@ -61,7 +61,16 @@ impl Rollout {
             calls: observed.calls.clone(),
             nodes: assigned
                 .keys()
-                .map(|node| (node.clone(), sight(observed, node)))
+                .map(|node| {
+                    let mut sight = sight(observed, node);
+                    // A replica that ends otherwise than well is a reason to go back, while
+                    // there is something to go back to; after that it is started again.
+                    if proven.is_some() {
+                        let said = said_by_runs(observed, node, &asked.name);
+                        sight.failures.extend(said);
+                    }
+                    (node.clone(), sight)
+                })
                 .collect(),
         };
         let rules = rules(validated, asked, assigned.len());
@@ -166,11 +175,26 @@ fn version(target: &Target) -> Version {
     }
 }
 
+fn on_node<'a>(observed: &'a Observed, node: &str) -> Option<&'a Placed> {
+    let mut placements = observed.placements.iter();
+    placements.find(|placed| placed.object.spec.node_name == node)
+}
+
+/// What replicas of `revision` say against it, of a component that runs by itself.
+fn said_by_runs(
+    observed: &Observed,
+    node: &str,
+    revision: &str,
+) -> Option<(String, (crds::Reason, String))> {
+    let status = on_node(observed, node)?.object.status.as_ref()?;
+    let said = runs::failure(status.run.as_ref()?, revision)?;
+    Some((revision.to_owned(), said))
+}
+
 fn sight(observed: &Observed, node: &str) -> NodeSight {
     let fact = observed.nodes.get(node);
     let is_ready = fact.is_some_and(|fact| fact.planned.standing == Standing::Ready);
-    let mut placements = observed.placements.iter();
-    let placed = placements.find(|placed| placed.object.spec.node_name == node);
+    let placed = on_node(observed, node);
     placed.map_or_else(NodeSight::default, |placed| of_placed(placed, is_ready))
 }
 

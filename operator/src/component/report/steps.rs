@@ -4,6 +4,7 @@
 //! `Stalled` and `Reconciling` are what kstatus (Flux, Helm 4 `--wait`) reads.
 
 mod failed;
+mod run;
 
 use crds::Reason;
 use crds::component::{Problem, RolloutFailure, WasmComponentStatus};
@@ -327,6 +328,9 @@ fn available_step(observed: &Observed, applied: &Applied) -> Step {
         return step(kind, False, Reason::ServiceConflict, message);
     }
     let (ready, wanted) = (outlook.ready, outlook.wanted);
+    if let Some(runs) = &outlook.runs {
+        return run::available(runs, outlook);
+    }
     if ready >= wanted {
         let reason = if wanted == 0 {
             Reason::ScaledToZero
@@ -459,7 +463,10 @@ pub(super) fn summary(steps: &[Step], outlook: &Outlook) -> Vec<Step> {
             kind: ConditionType::Ready,
             status: True,
             reason: Reason::Ready,
-            message: format!("{} of {} replicas serve", outlook.ready, outlook.wanted),
+            message: match &outlook.runs {
+                Some(runs) => run::told(runs, outlook.wanted),
+                None => format!("{} of {} replicas serve", outlook.ready, outlook.wanted),
+            },
         }];
     };
     // A refusal later in the way is the cause of an earlier "not yet".
