@@ -9,6 +9,7 @@ use std::time::Duration;
 use artifact::trust::Scope;
 use artifact::{ImageReference, Parcel};
 use crds::handover::{DenialReport, TallyReport, Values};
+use crds::placement::{RunEnd, RunStatus};
 use crds::revision::{ComponentIdentity, RevisionDocument};
 use crds::{
     ComponentPlacement, ComponentPlacementStatus, Reason, WasmComponent, WasmComponentSpec,
@@ -18,6 +19,7 @@ use futures::future::BoxFuture;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::breaker::Breaker;
 use super::ceilings;
@@ -288,6 +290,47 @@ fn verdict_name(namespace: &str, revision: &str) -> String {
     format!("verdict-{namespace}_{revision}")
 }
 
+/// A status as a merge patch, which keeps what it does not name: name it, or it stays for ever.
+fn patch(status: &ComponentPlacementStatus) -> Value {
+    let ComponentPlacementStatus {
+        observed_generation,
+        ready,
+        serving,
+        revisions,
+        run,
+        conditions,
+    } = status;
+    let run = run.as_ref().map(|run| {
+        let RunStatus {
+            revision,
+            running,
+            waiting,
+            completed,
+            failed,
+            last_end,
+        } = run;
+        let last_end = last_end
+            .as_ref()
+            .map(|RunEnd { reason, exit_code }| json!({"reason": reason, "exitCode": exit_code}));
+        json!({
+            "revision": revision,
+            "running": running,
+            "waiting": waiting,
+            "completed": completed,
+            "failed": failed,
+            "lastEnd": last_end,
+        })
+    });
+    json!({ "status": {
+        "observedGeneration": observed_generation,
+        "ready": ready,
+        "serving": serving,
+        "revisions": revisions,
+        "run": run,
+        "conditions": conditions,
+    }})
+}
+
 impl Sink for Cluster {
     fn report<'a>(
         &'a self,
@@ -301,14 +344,7 @@ impl Sink for Cluster {
             };
             let api: Api<ComponentPlacement> =
                 Api::namespaced(self.client.0.clone(), &placement.namespace);
-            let patch = serde_json::json!({ "status": {
-                "observedGeneration": status.observed_generation,
-                "ready": status.ready,
-                // A merge patch keeps what it does not name: name it, or it stays for ever.
-                "serving": status.serving,
-                "revisions": status.revisions,
-                "conditions": status.conditions,
-            }});
+            let patch = patch(status);
             let parameters = PatchParams {
                 field_manager: Some(crds::names::AGENT_FIELD_MANAGER.to_owned()),
                 ..PatchParams::default()

@@ -412,30 +412,35 @@ impl<S: Source + ?Sized> Control<S> {
 
     /// For a scrape.
     pub(super) fn run_figures(&self) -> Vec<RunFigures> {
-        let mut counted: BTreeMap<(&PlacementKey, &str), (u64, BTreeMap<Reason, u64>)> =
-            BTreeMap::new();
+        #[derive(Default)]
+        struct Counted {
+            running: u64,
+            ends: BTreeMap<Reason, u64>,
+        }
+        let mut counted: BTreeMap<_, Counted> = BTreeMap::new();
         for ((key, revision), ends) in &self.runs.counts {
             let of = counted.entry((key, revision.as_str())).or_default();
-            of.1.clone_from(ends);
+            of.ends.clone_from(ends);
         }
         for (key, slot) in &self.running.slots {
             for run in slot.runs.live.values() {
                 let of = counted.entry((key, run.revision.as_str())).or_default();
-                of.0 += u64::from(matches!(run.state, RunState::Running { .. }));
+                of.running += u64::from(matches!(run.state, RunState::Running { .. }));
             }
         }
-        let figures = counted
-            .into_iter()
-            .filter_map(|((key, revision), (running, ends))| {
-                let placement = self.desired.placements.get(key)?;
-                Some(RunFigures {
-                    placement: key.clone(),
-                    component: placement.component.name.clone(),
-                    revision: revision.to_owned(),
-                    running,
-                    ends,
-                })
-            });
+        let figures =
+            counted
+                .into_iter()
+                .filter_map(|((key, revision), Counted { running, ends })| {
+                    let placement = self.desired.placements.get(key)?;
+                    Some(RunFigures {
+                        placement: key.clone(),
+                        component: placement.component.name.clone(),
+                        revision: revision.to_owned(),
+                        running,
+                        ends,
+                    })
+                });
         figures.collect()
     }
 }
