@@ -122,7 +122,17 @@ use crate::{bound, schema};
         .message("metadata.name must be 1 to 52 lower-case letters, digits and `-`, and start with a letter, because it becomes the name of a Service; rename the component")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = run::says_nothing_of_calls())]
+#[x_kube(
+    validation = run::says_nothing_in("service", "self.service.type == 'ClusterIP' && !has(self.service.labels) && !has(self.service.annotations) && !has(self.service.trafficDistribution)"),
+    validation = run::says_nothing_in("instances", "!has(self.instances)"),
+    validation = run::says_nothing_in("resources.perReplica.concurrency", "self.resources.perReplica.concurrency == 100"),
+    validation = run::says_nothing_in("resources.perCall.cpuTime", "duration(self.resources.perCall.cpuTime) == duration('200ms')"),
+    validation = run::says_nothing_in("resources.perCall.timeout", "duration(self.resources.perCall.timeout) == duration('30s')"),
+    validation = run::says_nothing_in("resources.perCall.fuel", "!has(self.resources.perCall.fuel)"),
+    validation = run::says_nothing_in("resources.perCall.io", "!has(self.resources.perCall.io)"),
+    validation = run::says_nothing_in("health", "!has(self.health)"),
+    validation = run::says_nothing_in("rollout.canary", "!has(self.rollout.canary)")
+)]
 #[x_kube(validation = Rule::new("self.placement.mode != 'EveryNode' || self.replicas <= 1").message("placement.mode EveryNode runs one replica on each node; remove replicas or write placement.mode: Spread"))]
 #[x_kube(
     validation = Rule::new("!has(self.capabilities) || !has(self.capabilities.filesystem) || self.capabilities.filesystem.all(m, has(self.volumes) && self.volumes.exists(v, v.name == m.volume))")

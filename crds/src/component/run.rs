@@ -4,27 +4,17 @@ use kube::{KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// That a spec with a run trigger says nothing of calls, a Service or shares of requests.
-pub(super) fn says_nothing_of_calls() -> Rule {
-    let unsaid = [
-        "!has(self.health)",
-        "!has(self.instances)",
-        "!has(self.rollout.canary)",
-        "self.service.type == 'ClusterIP'",
-        "!has(self.service.labels)",
-        "!has(self.service.annotations)",
-        "!has(self.service.trafficDistribution)",
-        "self.resources.perReplica.concurrency == 100",
-        "duration(self.resources.perCall.cpuTime) == duration('200ms')",
-        "duration(self.resources.perCall.timeout) == duration('30s')",
-        "!has(self.resources.perCall.fuel)",
-        "!has(self.resources.perCall.io)",
-    ];
-    let unsaid = unsaid.join(" && ");
+/// That a spec with a run trigger says nothing in `field`, which is so when `unsaid` holds.
+pub(super) fn says_nothing_in(field: &str, unsaid: &str) -> Rule {
     Rule::new(format!(
         "!has(self.triggers) || self.triggers.all(t, !has(t.run)) || ({unsaid})"
     ))
-    .message("nothing calls a component with a run trigger; remove health, instances, service, rollout.canary, resources.perReplica.concurrency and all of resources.perCall but memory")
+    .message(
+        format!(
+            "{field}: it is about calls, and nothing calls a component with a run trigger; remove it"
+        )
+        .as_str(),
+    )
 }
 
 /// `wasi:cli/run` of the component, once on each replica, for as long as it likes.
