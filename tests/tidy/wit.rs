@@ -34,19 +34,20 @@ fn every_folder_of_wit_is_one_package_of_ours_that_says_what_it_does() {
     assert!(unsaid.is_empty(), "write what these are for: {unsaid:?}");
 }
 
+/// The names of an interface's functions, in the order of the file.
+fn functions(package: &str, interface: &str) -> Vec<String> {
+    let mut resolve = Resolve::default();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+    let (package, _) = resolve.push_dir(folder.join(package)).unwrap();
+    let interface = resolve.packages[package].interfaces[interface];
+    let functions = &resolve.interfaces[interface].functions;
+    functions.keys().cloned().collect()
+}
+
 #[test]
 fn what_may_be_started_has_the_operations_that_a_guest_was_built_with() {
-    let mut resolve = Resolve::default();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/ext-process");
-    let (package, _) = resolve.push_dir(&folder).unwrap();
-    let interface = resolve.packages[package].interfaces["process"];
-    let functions: Vec<&str> = resolve.interfaces[interface]
-        .functions
-        .keys()
-        .map(String::as_str)
-        .collect();
     assert_eq!(
-        functions,
+        functions("ext-process", "process"),
         [
             "spawn",
             "[method]child.stdout",
@@ -57,4 +58,14 @@ fn what_may_be_started_has_the_operations_that_a_guest_was_built_with() {
             "[method]child.signal",
         ]
     );
+}
+
+#[test]
+fn what_runs_by_itself_has_the_life_that_a_guest_was_built_with() {
+    assert_eq!(
+        functions("core", "lifecycle"),
+        ["init", "execute", "shutdown"]
+    );
+    assert_eq!(functions("core", "ending"), ["is-asked", "subscribe"]);
+    assert_eq!(functions("core", "state"), ["save", "restore"]);
 }
