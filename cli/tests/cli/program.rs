@@ -25,6 +25,8 @@ pub(crate) struct Ended {
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<String>,
+    /// What it says on standard error: progress, and what guests print.
+    said: Receiver<String>,
 }
 
 /// Compiling in a debug build beside other tests takes its time.
@@ -84,17 +86,12 @@ impl Home {
         let mut child = self
             .command(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (sender, lines) = channel();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        Running { child, lines }
+        let lines = lines_of(child.stdout.take().unwrap(), |_| {});
+        let said = lines_of(child.stderr.take().unwrap(), |line| eprintln!("{line}"));
+        Running { child, lines, said }
     }
 
     /// Starts the development registry; `host:port`.
@@ -139,18 +136,12 @@ impl Ended {
 impl Running {
     /// The next line that fits.
     pub(crate) fn wait_for(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
-        let end = Instant::now() + PATIENCE;
-        let mut seen = Vec::new();
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(end.saturating_duration_since(Instant::now()))
-        {
-            if fits(&line) {
-                return line;
-            }
-            seen.push(line);
-        }
-        panic!("{what} did not come; there were {seen:#?}");
+        next(&self.lines, what, fits)
+    }
+
+    /// The next line on standard error that fits.
+    pub(crate) fn hears(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+        next(&self.said, what, fits)
     }
 
     /// The next event of this kind, from a command under `-o json`.
@@ -188,6 +179,33 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Reads a stream to its end, and shows each line.
+fn lines_of(
+    stream: impl Read + Send + 'static,
+    show: impl Fn(&str) + Send + 'static,
+) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            show(&line);
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+fn next(lines: &Receiver<String>, what: &str, fits: impl Fn(&str) -> bool) -> String {
+    let end = Instant::now() + PATIENCE;
+    let mut seen = Vec::new();
+    while let Ok(line) = lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        if fits(&line) {
+            return line;
+        }
+        seen.push(line);
+    }
+    panic!("{what} did not come; there were {seen:#?}");
 }
 
 /// The body of a GET; panics when nobody listens.

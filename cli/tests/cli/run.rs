@@ -141,7 +141,7 @@ fn a_job_runs_at_every_start_and_a_version_that_fails_is_told_with_its_code() {
     let file = home.write("worker.yaml", job(&image, "[print=done]"));
     for _ in 0..2 {
         let running = follow(&home, &file, &trust);
-        running.wait_for("what it prints", |line| line.contains("\"done\""));
+        running.hears("what it prints", |line| line.contains("\"done\""));
         assert_eq!(running.interrupt(), Some(0));
     }
 
