@@ -43,12 +43,19 @@ fn probe(adjust: impl FnOnce(&mut Workload)) -> Arc<Component> {
 
 /// Bytes that an earlier request has left.
 async fn stains(component: &Component) -> u64 {
-    get(component, "/clean").await.text.trim().parse().unwrap()
+    let stains = get(component, "/clean").await.text.trim().parse().unwrap();
+    rest(component).await;
+    stains
 }
 
-/// Leaves some, and waits until the instance does nothing else.
+/// Leaves some.
 async fn stain(component: &Component) {
     assert!(get(component, "/dirty").await.status.is_success());
+    rest(component).await;
+}
+
+/// Waits until the instance does nothing else: its answer may be read before it has returned.
+async fn rest(component: &Component) {
     eventually("it is at rest", || component.stats().live == 0).await;
 }
 
