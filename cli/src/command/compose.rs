@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::slice;
 
-use artifact::component::Facts;
+use artifact::component::{self, Facts};
+use bytes::Bytes;
 use serde::Serialize;
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId, PlugError};
@@ -36,7 +38,7 @@ pub(crate) struct Composed {
 /// One of the components.
 struct Part<'a> {
     file: &'a Path,
-    wasm: Vec<u8>,
+    wasm: Bytes,
     facts: Facts,
 }
 
@@ -47,17 +49,18 @@ pub(crate) fn run(args: &Compose) -> Result<Composed, Failure> {
     let plugs = plugs.collect::<Result<Vec<_>, _>>()?;
     // Each by itself first: in company, one that fits nowhere would be left out in silence.
     for plug in &plugs {
-        join(&socket, [plug])?;
+        join(&socket, slice::from_ref(plug))?;
     }
     let wasm = join(&socket, &plugs)?;
+    let whole = component::inspect(&wasm)
+        .map_err(|refusal| Failure::refused(format!("{}: {refusal}", args.to.display()), ""))?;
     std::fs::write(&args.to, &wasm).map_err(|error| Failure::file(&args.to, "write", &error))?;
-    let whole = Part::read(&args.to)?;
     let asking = |part: &&Part<'_>| part.facts.request.is_some();
     Ok(Composed {
         file: args.to.clone(),
         size: wasm.len(),
-        imports: whole.facts.imports,
-        exports: whole.facts.exports,
+        imports: whole.imports,
+        exports: whole.exports,
         manifests: std::iter::once(&socket)
             .chain(&plugs)
             .filter(asking)
@@ -69,15 +72,11 @@ pub(crate) fn run(args: &Compose) -> Result<Composed, Failure> {
 impl Part<'_> {
     fn read(file: &Path) -> Result<Part<'_>, Failure> {
         let Ready { wasm, facts, .. } = push::read(file, None)?;
-        Ok(Part {
-            file,
-            wasm: wasm.into(),
-            facts,
-        })
+        Ok(Part { file, wasm, facts })
     }
 
     fn register(&self, graph: &mut CompositionGraph, name: &str) -> Result<PackageId, Failure> {
-        let package = Package::from_bytes(name, None, self.wasm.as_slice(), graph.types_mut())
+        let package = Package::from_bytes(name, None, &*self.wasm, graph.types_mut())
             .map_err(|error| self.failed(error.as_ref()))?;
         graph
             .register_package(package)
@@ -95,15 +94,11 @@ impl Part<'_> {
 }
 
 /// The bytes of the socket with the plugs in it.
-fn join<'a, 'b: 'a>(
-    socket: &Part<'_>,
-    plugs: impl IntoIterator<Item = &'a Part<'b>> + Clone,
-) -> Result<Vec<u8>, Failure> {
+fn join(socket: &Part<'_>, plugs: &[Part<'_>]) -> Result<Vec<u8>, Failure> {
     let mut graph = CompositionGraph::new();
     let into = socket.register(&mut graph, "lighterman:socket")?;
     let ids = plugs
-        .clone()
-        .into_iter()
+        .iter()
         .enumerate()
         .map(|(index, plug)| plug.register(&mut graph, &format!("lighterman:plug{index}")))
         .collect::<Result<Vec<_>, _>>()?;
@@ -126,7 +121,7 @@ fn join<'a, 'b: 'a>(
 }
 
 /// Nothing that the plugs export is what the socket imports.
-fn unfit<'a, 'b: 'a>(socket: &Part<'_>, plugs: impl IntoIterator<Item = &'a Part<'b>>) -> Failure {
+fn unfit(socket: &Part<'_>, plugs: &[Part<'_>]) -> Failure {
     let wanted: BTreeSet<&String> = socket.facts.imports.iter().collect();
     let (mut files, mut offered) = (Vec::new(), Vec::new());
     for plug in plugs {

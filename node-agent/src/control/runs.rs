@@ -371,7 +371,8 @@ impl<S: Source + ?Sized> Control<S> {
         let open = slots.map(|(key, slot)| (key, &slot.uid, &mut slot.runs));
         let kept = self.runs.kept.iter_mut();
         let kept = kept.map(|(key, (uid, runs))| (key, &*uid, runs));
-        for (key, uid, runs) in open.chain(kept) {
+        let ended = open.chain(kept).filter(|(.., runs)| !runs.over.is_empty());
+        for (key, uid, runs) in ended {
             let placement = desired.get(key).filter(|placement| placement.uid == *uid);
             let before = runs.over.clone();
             let names: BTreeSet<&str> = placement
