@@ -4,6 +4,8 @@
 //! namespace could forge one: what the node executes comes sealed over the
 //! hand-over. The operator writes the spec, the agent of `spec.nodeName` the status.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -215,6 +217,16 @@ pub struct RunEnd {
     /// What it said itself: 0 when all went well. Absent when it was ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+}
+
+impl fmt::Display for RunEnd {
+    /// After "it".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.exit_code {
+            Some(code) => write!(f, "exited with code {code}"),
+            None => write!(f, "ended with {}", self.reason),
+        }
+    }
 }
 
 /// How far a revision is on a node.

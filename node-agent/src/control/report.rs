@@ -168,11 +168,7 @@ fn run_status(slot: &RunningSlot, replicas: u32) -> Option<RunStatus> {
 /// Why not all replicas run.
 fn not_running(run: &RunStatus) -> Option<(Reason, String)> {
     let how = match &run.last_end {
-        Some(RunEnd {
-            exit_code: Some(code),
-            ..
-        }) => format!("it exited with code {code}"),
-        Some(end) => format!("it ended with {}", end.reason),
+        Some(end) => format!("it {end}"),
         None => "the node ended it".to_owned(),
     };
     match run {

@@ -28,7 +28,6 @@ use kube::ResourceExt;
 pub use endpoints::SLICE_PACE;
 pub use outlook::{Outlook, Progress, Target};
 pub use runs::Runs;
-pub(super) use runs::told;
 pub(super) use target::remembered;
 
 use super::admit::Admission;

@@ -65,15 +65,7 @@ pub(super) fn ready(placed: &Placed, is_served: bool) -> Option<u32> {
 /// What a replica of this revision says against it by how it ended, in words.
 pub(super) fn failure(run: &RunStatus, revision: &str) -> Option<(Reason, String)> {
     let end = run.last_end.as_ref().filter(|_| run.revision == revision)?;
-    (end.reason != Reason::RunCompleted).then(|| (end.reason, format!("a replica {}", told(end))))
-}
-
-/// How a replica ended, after "it".
-pub(crate) fn told(end: &RunEnd) -> String {
-    match end.exit_code {
-        Some(code) => format!("exited with code {code}"),
-        None => format!("ended with {}", end.reason),
-    }
+    (end.reason != Reason::RunCompleted).then(|| (end.reason, format!("a replica {end}")))
 }
 
 fn count(replicas: i32) -> u32 {

@@ -7,7 +7,7 @@ use crds::Reason;
 use crds::condition::{ConditionStatus, ConditionType};
 
 use super::{Step, step};
-use crate::component::plan::{self, Outlook, Runs};
+use crate::component::plan::{Outlook, Runs};
 
 /// Whether enough replicas run, or have done what they were to do.
 pub(super) fn available(runs: &Runs, outlook: &Outlook) -> Step {
@@ -22,8 +22,8 @@ pub(super) fn available(runs: &Runs, outlook: &Outlook) -> Step {
         };
         return step(kind, True, reason, told(runs, wanted));
     }
-    let how = |(node, end): &(String, _)| format!("on node {node} it {}", plan::told(end));
-    let last = runs.last.as_ref().map(how);
+    let last = runs.last.as_ref();
+    let last = last.map(|(node, end)| format!("on node {node} it {end}"));
     let last = last.unwrap_or_else(|| "it was ended by the node".to_owned());
     if runs.failed > 0 {
         let message = format!(
