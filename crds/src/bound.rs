@@ -59,6 +59,10 @@ pub const NODE_SELECTOR: u32 = 32;
 pub const AFFINITY_TERMS: u32 = 16;
 /// Spread constraints of one component.
 pub const SPREAD_CONSTRAINTS: u32 = 8;
+/// Previews of one component; each takes a Service, and one port for each trigger.
+pub const PREVIEWS: u32 = 8;
+/// The name of a preview, which leaves most of a component's name to the component.
+pub const PREVIEW_NAME: u32 = 20;
 /// Arguments of one component.
 pub const ARGS: u32 = 64;
 /// One argument.

@@ -9,6 +9,7 @@ mod environment;
 pub(crate) mod grant;
 mod outbound;
 mod placement;
+mod preview;
 mod process;
 mod resources;
 mod rollout;
@@ -29,6 +30,7 @@ pub use environment::{
 };
 pub use outbound::{Credentials, OutboundGrant, Protocol, Reach};
 pub use placement::{PlacementMode, PlacementSpec, SpreadConstraint, WhenUnsatisfiable};
+pub use preview::Preview;
 pub use process::Processes;
 pub use resources::{Instances, PerCall, PerReplica, Requests, Resources};
 pub use rollout::{
@@ -37,8 +39,8 @@ pub use rollout::{
 pub use run::{RestartPolicy, RunTrigger};
 pub use service::{ServiceSpec, ServiceType, TrafficDistribution};
 pub use status::{
-    ActiveRevision, CapabilitiesStatus, PinnedRevision, ResolvedImage, RolloutFailure,
-    TriggerStatus, UpdatingRevision, WasmComponentStatus, WouldRefuse,
+    ActiveRevision, CapabilitiesStatus, PinnedRevision, PreviewStatus, ResolvedImage,
+    RolloutFailure, TriggerStatus, UpdatingRevision, WasmComponentStatus, WouldRefuse,
 };
 pub use trigger::{HttpTrigger, Trigger};
 pub use validate::problems;
@@ -119,7 +121,9 @@ use crate::{bound, schema};
         priority = 1
     ),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$')")
-        .message("metadata.name must be 1 to 52 lower-case letters, digits and `-`, and start with a letter, because it becomes the name of a Service; rename the component")
+        .message("metadata.name must be 1 to 52 lower-case letters, digits and `-`, and start with a letter, because it becomes the name of a Service; rename the component"),
+    validation = Rule::new("!has(self.spec.previews) || self.spec.previews.all(p, size(self.metadata.name) + 1 + size(p.name) <= 52)")
+        .message("previews: the name of the component, - and the name of a preview must be at most 52 characters, because they become the name of a Service; give the preview a shorter name")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -131,7 +135,8 @@ use crate::{bound, schema};
     validation = run::says_nothing_in("resources.perCall.fuel", "!has(self.resources.perCall.fuel)"),
     validation = run::says_nothing_in("resources.perCall.io", "!has(self.resources.perCall.io)"),
     validation = run::says_nothing_in("health", "!has(self.health)"),
-    validation = run::says_nothing_in("rollout.canary", "!has(self.rollout.canary)")
+    validation = run::says_nothing_in("rollout.canary", "!has(self.rollout.canary)"),
+    validation = run::says_nothing_in("previews", "!has(self.previews)")
 )]
 #[x_kube(validation = Rule::new("self.placement.mode != 'EveryNode' || self.replicas <= 1").message("placement.mode EveryNode runs one replica on each node; remove replicas or write placement.mode: Spread"))]
 #[x_kube(
@@ -236,6 +241,13 @@ pub struct WasmComponentSpec {
     /// How a new revision takes over.
     #[serde(default)]
     pub rollout: Rollout,
+
+    /// Other images of the component, each beside it under a Service of its own. They get none
+    /// of its requests, and nothing is set aside for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bound::PREVIEWS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub previews: Vec<Preview>,
 }
 
 /// An object of the same namespace.
@@ -280,6 +292,7 @@ impl Default for WasmComponentSpec {
             resources: Resources::default(),
             health: None,
             rollout: Rollout::default(),
+            previews: Vec::new(),
         }
     }
 }

@@ -12,6 +12,8 @@ pub const COMPONENT_LABEL: &str = "lighterman.dev/component";
 pub const COMPONENT_NAMESPACE_LABEL: &str = "lighterman.dev/component-namespace";
 /// Label of a NetworkPolicy, which no owner reference ties to its component: the component's uid.
 pub const COMPONENT_UID_LABEL: &str = "lighterman.dev/component-uid";
+/// Label of a WasmComponent that is a preview: the name of the component that it is one of.
+pub const PREVIEW_OF_LABEL: &str = "lighterman.dev/preview-of";
 /// Label of a placement: hash of the node's name (which may be too long for a label).
 pub const NODE_LABEL: &str = "lighterman.dev/node";
 /// Label of a ControllerRevision: the hash of its content.
@@ -59,11 +61,13 @@ pub const TRUST_SEAL_KEY: &str = "seal.pub";
 /// ServiceAccount of the operator, in [`SYSTEM_NAMESPACE`]: the owner of what it makes there.
 pub const OPERATOR_SERVICE_ACCOUNT: &str = "lighterman-operator";
 /// The ValidatingAdmissionPolicies, each with a binding of its own name, without which the
-/// operator does not start: what agents may write, and who may write placements and approvals.
-pub const ADMISSION_POLICIES: [&str; 3] = [
+/// operator does not start: what agents may write, who may write placements and approvals, and
+/// that the operator writes no component but previews.
+pub const ADMISSION_POLICIES: [&str; 4] = [
     "lighterman-agent",
     "lighterman-placements",
     "lighterman-approvals",
+    "lighterman-previews",
 ];
 /// ConfigMap with the ledger of ports.
 pub const PORTS_CONFIG_MAP: &str = "lighterman-ports";
@@ -93,6 +97,11 @@ pub fn revision_name(component: &str, hash: &str) -> String {
 /// no two components share one.
 pub fn network_policy_name(namespace: &str, component: &str) -> String {
     format!("wc-{namespace}.{component}")
+}
+
+/// Name of the component that is a preview of another.
+pub fn preview_name(component: &str, preview: &str) -> String {
+    format!("{component}-{preview}")
 }
 
 /// Name of the Service of a component.

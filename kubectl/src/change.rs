@@ -28,7 +28,8 @@ impl Change {
     /// A change of `spec.rollout.MEMBER`.
     ///
     /// # Errors
-    /// A manager that is nobody's hand keeps the field, and `force` does not say all the same.
+    /// A manager that is nobody's hand keeps the field, and `force` does not say all the same; or
+    /// the component is a preview, which has no rollout of its own but an approval.
     pub(crate) fn of_rollout(
         component: &WasmComponent,
         member: &'static str,
@@ -36,6 +37,12 @@ impl Change {
         force: bool,
     ) -> Result<Change, Failure> {
         let name = component.name_any();
+        if let Some(of) = component.preview_of().filter(|_| member != "approve") {
+            return Err(Failure::new(
+                format!("{name} is a preview of {of}, and the operator would put it back"),
+                format!("change spec.previews of {of}"),
+            ));
+        }
         let managers = component.metadata.managed_fields.as_deref();
         let keeper = ownership::kept_by(managers.unwrap_or_default(), &["spec", "rollout", member]);
         match keeper {

@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use crds::condition::{self, ConditionType};
 use crds::{CapabilityPolicy, ComponentPlacement, TrustPolicy, WasmComponent, WasmNode, names};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -88,10 +89,12 @@ pub struct Signals {
 impl Default for Caches {
     fn default() -> Self {
         Self {
+            // A preview stands with the component that it is one of.
             components: Mirror::new(|component| {
+                let name = component.name_any();
                 Some(Key::new(
                     component.namespace().unwrap_or_default(),
-                    component.name_any(),
+                    component.preview_of().unwrap_or(&name),
                 ))
             }),
             placements: Mirror::new(|placement| {
@@ -318,10 +321,21 @@ impl Watches<'_> {
 }
 
 impl Signals {
-    /// A component changed: look at it, unless only its status did.
+    /// A component changed: look at it, unless only its status did; and at the one that it is a
+    /// preview of, which says how its previews are.
     fn component(&self) -> impl Fn(Change<WasmComponent>) + Send + Sync + 'static {
         let queue = Arc::clone(&self.queue);
         move |change| {
+            let said = |component: &Option<Arc<WasmComponent>>| {
+                let status = component.as_ref()?.status.as_ref()?;
+                let ready = condition::find(&status.conditions, ConditionType::Ready)?;
+                Some((
+                    ready.reason.clone(),
+                    ready.message.clone(),
+                    status.url.clone(),
+                ))
+            };
+            let news = said(&change.before) != said(&change.after);
             let status_only = matches!(
                 (&change.before, &change.after),
                 (Some(before), Some(after))
@@ -329,14 +343,15 @@ impl Signals {
                         && before.metadata.generation == after.metadata.generation
                         && before.status.is_some() == after.status.is_some()
             );
-            if let Some(component) = change.after.or(change.before).filter(|_| !status_only) {
-                queue.add(
-                    Key::new(
-                        component.namespace().unwrap_or_default(),
-                        component.name_any(),
-                    ),
-                    SETTLE,
-                );
+            let Some(component) = change.after.or(change.before) else {
+                return;
+            };
+            let namespace = component.namespace().unwrap_or_default();
+            if let Some(of) = component.preview_of().filter(|_| news || !status_only) {
+                queue.add(Key::new(&namespace, of), SETTLE);
+            }
+            if !status_only {
+                queue.add(Key::new(namespace, component.name_any()), SETTLE);
             }
         }
     }

@@ -12,6 +12,7 @@ mod key;
 pub mod observe;
 mod pin;
 pub mod plan;
+mod preview;
 pub mod report;
 pub mod resolve;
 pub mod revision;

@@ -182,6 +182,7 @@ impl Case {
             slices: Vec::new(),
             since_slices: None,
             network_policy: None,
+            previews: Vec::new(),
             ports: Ok(BTreeMap::new()),
         }
     }

@@ -41,6 +41,10 @@ macro_rules! golden {
 }
 
 golden! {
+    a_preview_is_made_beside_the_component,
+    a_preview_follows_the_component_and_keeps_its_approval,
+    a_preview_that_is_not_named_any_more_goes,
+    a_component_under_the_name_of_a_preview_is_never_adopted,
     a_fresh_component_is_placed_and_gets_a_service,
     a_paused_rollout_leaves_what_serves_and_still_scales,
     a_component_that_begins_paused_starts_nowhere,
@@ -211,6 +215,7 @@ fn objects(plan: &Plan) -> Value {
         ("slices", changes(&plan.slices)),
         ("networkPolicies", changes(&plan.network_policies)),
         ("placements", changes(&plan.placements)),
+        ("previews", changes(&plan.previews)),
         ("expiredRevisions", json!(plan.expired_revisions)),
         ("againAfterSeconds", json!(plan.again.map(seconds))),
     ];

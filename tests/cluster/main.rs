@@ -26,6 +26,7 @@ mod network_policy;
 mod operators;
 mod plug_in;
 mod prerequisites;
+mod previews;
 mod private_networks;
 mod public_root;
 mod pull_secret;

@@ -209,6 +209,7 @@ fn observed(
         slices: Vec::new(),
         since_slices: None,
         network_policy: None,
+        previews: Vec::new(),
         ports: Ok(BTreeMap::new()),
     }
 }

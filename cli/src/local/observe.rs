@@ -3,11 +3,13 @@
 //! Reads; judges only what cannot be read at all. Stands for the watches of a cluster,
 //! and fills in what an API server would: namespace and uid.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use artifact::trust::Policy;
-use crds::WasmComponent;
-use crds::component::AuditLevel;
+use crds::component::{AuditLevel, Preview};
+use crds::{WasmComponent, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use registry::Client;
 
 use super::workshop::Workshop;
@@ -73,6 +75,7 @@ pub(super) async fn observe(
             let name = component.metadata.name.as_deref()?;
             Some((workshop, workshop.image(name)?))
         });
+        let previews = previews(&component, &trusted);
         wanted.push(match build {
             // The policies in the files speak of images that others can pull; a local build
             // is judged by the development key alone.
@@ -90,8 +93,50 @@ pub(super) async fn observe(
                 is_local: false,
             },
         });
+        wanted.extend(previews);
     }
+    all_distinct(&wanted)?;
     Ok(Observation { documents, wanted })
+}
+
+/// What the operator makes of the previews of a component.
+fn previews(component: &WasmComponent, trusted: &[Policy]) -> Vec<Wanted> {
+    let of = component.metadata.name.as_deref().unwrap_or_default();
+    let previews = component.spec.previews.iter();
+    let previewed = |preview: &Preview| {
+        let name = names::preview_name(of, &preview.name);
+        Wanted {
+            component: WasmComponent {
+                metadata: ObjectMeta {
+                    name: Some(name),
+                    ..component.metadata.clone()
+                },
+                spec: component.spec.previewed(preview),
+                status: None,
+            },
+            policies: trusted.to_vec(),
+            is_local: false,
+        }
+    };
+    previews.map(previewed).collect()
+}
+
+fn all_distinct(wanted: &[Wanted]) -> Result<(), Failure> {
+    let mut keys = BTreeSet::new();
+    let key = |wanted: &Wanted| {
+        let metadata = &wanted.component.metadata;
+        (
+            metadata.namespace.clone(),
+            metadata.name.clone().unwrap_or_default(),
+        )
+    };
+    match wanted.iter().map(key).find(|key| !keys.insert(key.clone())) {
+        None => Ok(()),
+        Some((_, name)) => Err(Failure::refused(
+            format!("a preview of one component has the name of another, {name}"),
+            "give the preview another name",
+        )),
+    }
 }
 
 /// Nothing here outlives the process, so one uid serves all.

@@ -111,6 +111,7 @@ impl Case {
             slices: Vec::new(),
             since_slices: None,
             network_policy: None,
+            previews: Vec::new(),
             ports: Ok(BTreeMap::new()),
         };
         match admit(&observed, validated).decision {

@@ -52,6 +52,11 @@ pub struct WasmComponentStatus {
     #[schemars(length(max = bound::TRIGGERS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub triggers: Vec<TriggerStatus>,
+    /// What became of each preview.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = bound::PREVIEWS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub previews: Vec<PreviewStatus>,
     /// What the signed manifest asks for, and what becomes of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<CapabilitiesStatus>,
@@ -218,4 +223,23 @@ pub struct TriggerStatus {
     /// The port that agents listen on, the same on every node.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
+}
+
+/// What became of a preview.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewStatus {
+    /// Name of the preview.
+    #[schemars(length(max = bound::PREVIEW_NAME))]
+    pub name: String,
+    /// Address inside the cluster; absent while it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bound::URL))]
+    pub url: Option<String>,
+    /// Whether it serves.
+    pub ready: bool,
+    /// Why it does or does not, as one word of a closed list.
+    pub reason: crate::Reason,
+    /// Why, for people; the WasmComponent of the preview says more.
+    #[schemars(length(max = bound::FINDING))]
+    pub message: String,
 }

@@ -10,6 +10,7 @@ mod environment;
 pub(crate) mod outbound;
 mod peers;
 mod placement;
+mod previews;
 pub(crate) mod process;
 mod rollout;
 mod run;
@@ -51,9 +52,10 @@ pub fn problems(component: &WasmComponent) -> Vec<Problem> {
         resources,
         health,
         rollout,
+        previews,
     } = &component.spec;
 
-    self::image(&mut problems, image);
+    self::image(&mut problems, "spec.image", image);
     problems.entries(
         "spec.imagePullSecrets",
         image_pull_secrets.len(),
@@ -107,6 +109,7 @@ pub fn problems(component: &WasmComponent) -> Vec<Problem> {
         self::health(&mut problems, health);
     }
     self::rollout(&mut problems, rollout);
+    previews::check(&mut problems, component, previews);
     run::spec(&mut problems, &component.spec);
     problems.into_vec()
 }
@@ -130,8 +133,7 @@ fn name(problems: &mut Problems, name: &str) {
     }
 }
 
-fn image(problems: &mut Problems, image: &str) {
-    let field = "spec.image";
+fn image(problems: &mut Problems, field: &str, image: &str) {
     if image.is_empty() {
         problems.add(field, "is empty", "write registry/repository:tag");
     } else if image.contains(char::is_whitespace) {
@@ -189,7 +191,7 @@ fn triggers(problems: &mut Problems, triggers: &[Trigger]) {
     let mut ports = Vec::new();
     for (index, trigger) in triggers.iter().enumerate() {
         let field = format!("spec.triggers[{index}]");
-        if !is_port_name(&trigger.name) {
+        if !is_label(&trigger.name, bound::TRIGGER_NAME) {
             problems.add(
                 format!("{field}.name"),
                 format!(
@@ -246,10 +248,10 @@ fn triggers(problems: &mut Problems, triggers: &[Trigger]) {
     }
 }
 
-/// RFC 6335 as far as Kubernetes asks for it in a port's name.
-fn is_port_name(name: &str) -> bool {
+/// RFC 1123 label of at most so many characters: as Kubernetes wants parts of names, and ports'.
+fn is_label(name: &str, most: u32) -> bool {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=bound::TRIGGER_NAME as usize).contains(&name.len())
+    (1..=most as usize).contains(&name.len())
         && name.chars().all(|c| edge(c) || c == '-')
         && name.starts_with(edge)
         && name.ends_with(edge)

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crds::component::{ActiveRevision, UpdatingRevision};
+use crds::component::{ActiveRevision, PreviewStatus, UpdatingRevision};
 use crds::condition::{self, ConditionType};
 use crds::{ComponentPlacement, WasmComponent};
 use kube::ResourceExt;
@@ -48,6 +48,8 @@ pub(super) struct Page {
     failed_digest: Option<String>,
     steps: Vec<Step>,
     nodes: Vec<Node>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    previews: Vec<PreviewStatus>,
     /// What could not be read, in the API server's words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hidden: Vec<String>,
@@ -118,6 +120,7 @@ pub(super) fn page(sight: &Sight) -> Page {
             })
             .collect(),
         nodes: sight.placements.known().iter().map(node).collect(),
+        previews: status.previews,
         hidden: sight.placements.hidden().into_iter().collect(),
     }
 }
@@ -238,6 +241,9 @@ impl fmt::Display for Page {
         if !self.nodes.is_empty() {
             write!(f, "\n{}\n", places(&self.nodes))?;
         }
+        if !self.previews.is_empty() {
+            write!(f, "\n{}\n", previews(&self.previews))?;
+        }
         for hidden in &self.hidden {
             write!(f, "\nnot shown: {}\n", printable::line(hidden))?;
         }
@@ -269,6 +275,28 @@ fn places(nodes: &[Node]) -> Table<6> {
                 },
             ]);
         }
+    }
+    table
+}
+
+/// A line for each preview.
+fn previews(previews: &[PreviewStatus]) -> Table<4> {
+    let mut table = Table::new(["PREVIEW", "READY", "REASON", "URL"]);
+    for PreviewStatus {
+        name,
+        url,
+        ready,
+        reason,
+        message: _,
+    } in previews
+    {
+        table.row([
+            name.clone(),
+            if *ready { "yes" } else { "no" }.to_owned(),
+            reason.to_string(),
+            url.as_deref()
+                .map_or_else(|| "-".to_owned(), printable::line),
+        ]);
     }
     table
 }

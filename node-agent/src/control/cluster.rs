@@ -12,12 +12,12 @@ use crds::handover::{DenialReport, TallyReport, Values};
 use crds::placement::{RunEnd, RunStatus};
 use crds::revision::{ComponentIdentity, RevisionDocument};
 use crds::{
-    ComponentPlacement, ComponentPlacementStatus, Reason, WasmComponent, WasmComponentSpec,
+    ComponentPlacement, ComponentPlacementStatus, Reason, WasmComponent, WasmComponentSpec, names,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -114,13 +114,38 @@ impl Cluster {
                 "the API server did not answer a moment ago".to_owned(),
             ));
         }
+        let object = self.read(&component.namespace, &component.name).await?;
+        let object = object.ok_or_else(|| gone(component))?;
+        if object.metadata.uid.as_deref() != Some(component.uid.as_str()) {
+            return Err(gone(component));
+        }
+        let Some(of) = object.labels().get(names::PREVIEW_OF_LABEL) else {
+            return spec(&object);
+        };
+        // The operator writes previews, so their own word is no user's: what one may be is
+        // what the component that it is one of makes it.
+        let of = self.read(&component.namespace, of).await?;
+        let known = of.as_ref().map(spec).transpose()?;
+        let preview = known.and_then(|known| {
+            let of = of.as_ref()?.name_any();
+            known.preview(&of, &component.name)
+        });
+        preview.map(Box::new).ok_or_else(|| no_preview(component))
+    }
+
+    /// A component by name; `None` if there is none.
+    async fn read(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DynamicObject>, SourceError> {
         // Not as a typed object: a status of a later version must not hide the spec.
         let api: Api<DynamicObject> = Api::namespaced_with(
             self.client.0.clone(),
-            &component.namespace,
+            namespace,
             &ApiResource::erase::<WasmComponent>(&()),
         );
-        let read = tokio::time::timeout(ANSWER, api.get(&component.name)).await;
+        let read = tokio::time::timeout(ANSWER, api.get_opt(name)).await;
         let unreachable = |message: &str| {
             self.breaker.trip();
             SourceError::Unreachable(format!(
@@ -128,24 +153,35 @@ impl Cluster {
                 printable(message)
             ))
         };
-        let object = match read {
-            Ok(Ok(object)) => object,
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                return Err(gone(component));
-            }
-            Ok(Err(error)) => return Err(unreachable(&error.to_string())),
-            Err(_) => return Err(unreachable("the API server did not answer in time")),
-        };
-        if object.metadata.uid.as_deref() != Some(component.uid.as_str()) {
-            return Err(gone(component));
+        match read {
+            Ok(Ok(object)) => Ok(object),
+            Ok(Err(error)) => Err(unreachable(&error.to_string())),
+            Err(_) => Err(unreachable("the API server did not answer in time")),
         }
-        let spec = object.data.get("spec").cloned().unwrap_or_default();
-        serde_json::from_value(spec).map_err(|error| {
-            SourceError::Malformed(printable(&format!(
-                "the spec of the component {}/{} cannot be read: {error}",
-                component.namespace, component.name
-            )))
-        })
+    }
+}
+
+fn spec(object: &DynamicObject) -> Result<Box<WasmComponentSpec>, SourceError> {
+    let spec = object.data.get("spec").cloned().unwrap_or_default();
+    serde_json::from_value(spec).map_err(|error| {
+        SourceError::Malformed(printable(&format!(
+            "the spec of the component {}/{} cannot be read: {error}",
+            object.namespace().unwrap_or_default(),
+            object.name_any()
+        )))
+    })
+}
+
+fn no_preview(component: &ComponentIdentity) -> SourceError {
+    SourceError::Refused {
+        reason: Reason::GrantExceeded,
+        message: format!(
+            "WasmComponent {}/{} says that it is a preview, and the component that it names has \
+             none of that name; add it to spec.previews there, or remove the label {}",
+            component.namespace,
+            component.name,
+            names::PREVIEW_OF_LABEL
+        ),
     }
 }
 

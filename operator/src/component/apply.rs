@@ -3,8 +3,8 @@
 //! Order and why: the revision first, because placements name it; the
 //! NetworkPolicy before anybody listens or is sent there; the Service before its
 //! slices, because they belong to it; slices before placements go,
-//! so that proxies learn of it while the agent still accepts; expired revisions
-//! last. It makes no choices. A conflict means that somebody wrote meanwhile:
+//! so that proxies learn of it while the agent still accepts; previews after what
+//! they are beside, and expired revisions last. It makes no choices. A conflict means that somebody wrote meanwhile:
 //! the plan is dropped and made anew from what is there then.
 
 use crds::Reason;
@@ -63,6 +63,7 @@ pub async fn apply(
         slices,
         network_policies,
         placements,
+        previews,
         expired_revisions,
         outlook: _,
         stopped: _,
@@ -145,6 +146,24 @@ pub async fn apply(
     for placement in delete {
         writer.delete(placement).await?;
         caches.placements.deleted(placement);
+    }
+    let Changes {
+        create,
+        update,
+        delete,
+    } = previews;
+    for preview in create {
+        match writer.create(preview).await {
+            Ok(preview) => caches.components.written(preview),
+            Err(error) => blocked = Some(mendable(error, "WasmComponent", &preview.name_any())?),
+        }
+    }
+    for preview in update {
+        caches.components.written(writer.replace(preview).await?);
+    }
+    for preview in delete {
+        writer.delete(preview).await?;
+        caches.components.deleted(preview);
     }
     let namespace = observed.component.namespace().unwrap_or_default();
     for name in expired_revisions {

@@ -74,6 +74,8 @@ pub struct Observed {
     pub network_policy: Option<network_policy::Standing>,
     /// The port of each trigger, as the ledger has it.
     pub ports: Result<BTreeMap<String, u16>, NoPortFree>,
+    /// What calls itself a preview of it, or stands under the name of one.
+    pub previews: Vec<Arc<WasmComponent>>,
 }
 
 /// A placement of the component.
@@ -217,6 +219,14 @@ pub async fn observe(
         }
         Standing::Absent | Standing::Foreign => Vec::new(),
     };
+    let mut previews = caches.components.of(&key);
+    previews.retain(|known| known.name_any() != key.name);
+    for preview in &component.spec.previews {
+        let name = crds::names::preview_name(&key.name, &preview.name);
+        let known = caches.components.get(&key.namespace, &name);
+        let unlabelled = known.filter(|known| known.preview_of() != Some(&key.name));
+        previews.extend(unlabelled);
+    }
     let mut observed = Observed {
         since_progress: since_progress(&component, Timestamp::now()),
         calls: Calls::default(),
@@ -236,6 +246,7 @@ pub async fn observe(
         network_policy: None,
         since_slices: None,
         ports: Ok(BTreeMap::new()),
+        previews,
     };
     if let Some(validated) = validated {
         let references = match pinned(&observed, validated) {

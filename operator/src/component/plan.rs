@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crds::placement::{ComponentReference, PlacedPort};
 use crds::revision::RevisionDocument;
-use crds::{ComponentPlacement, ComponentPlacementSpec, names};
+use crds::{ComponentPlacement, ComponentPlacementSpec, WasmComponent, names};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -32,7 +32,7 @@ pub(super) use target::remembered;
 
 use super::admit::Admission;
 use super::observe::{Observed, Placed};
-use super::{Validated, owner};
+use super::{Validated, owner, preview};
 use crate::network_policy;
 use crate::service;
 use planned::Planned;
@@ -63,6 +63,8 @@ pub struct Plan {
     pub network_policies: Changes<NetworkPolicy>,
     /// Changes to its placements.
     pub placements: Changes<ComponentPlacement>,
+    /// Changes to the components that are its previews.
+    pub previews: Changes<WasmComponent>,
     /// Names of revisions beyond the history limit that nothing uses.
     pub expired_revisions: Vec<String>,
     /// What the status will say.
@@ -264,6 +266,7 @@ pub fn plan(observed: &Observed, validated: &Validated, admission: Admission) ->
         slices,
         network_policies: network_policies.unwrap_or_default(),
         placements,
+        previews: preview::changes(observed),
         expired_revisions,
         outlook,
         stopped,
@@ -282,6 +285,7 @@ pub fn plan_unusable(observed: &Observed) -> Plan {
         slices,
         network_policies: Changes::default(),
         placements: Changes::default(),
+        previews: Changes::default(),
         expired_revisions: Vec::new(),
         outlook: Outlook::unusable(observed, ports),
         stopped: 0,

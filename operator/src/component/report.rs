@@ -19,6 +19,7 @@ use kube::{Api, ResourceExt};
 use super::apply::Applied;
 use super::observe::Observed;
 use super::plan::Outlook;
+use super::preview;
 use crate::resolver::Resolution;
 use crate::rollout::State;
 use crate::writer::{WriteError, Writer};
@@ -87,6 +88,7 @@ pub fn status(
                 port: i32::from(*port),
             })
             .collect(),
+        previews: preview::statuses(observed),
         capabilities: match &outlook.admission.capabilities {
             Some(known) => Some(known.clone()).filter(|known| *known != Default::default()),
             None => before.capabilities,

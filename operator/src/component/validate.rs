@@ -29,8 +29,8 @@ pub struct Validated {
     pub uid: String,
     /// Generation of the spec this was made from.
     pub generation: i64,
-    /// Hash of all of the spec but replicas and `paused`, `promote` and `approve` of `rollout`:
-    /// whoever scales or pauses asks for nothing new.
+    /// Hash of all of the spec but replicas, previews and `paused`, `promote` and `approve` of
+    /// `rollout`: whoever scales or pauses asks for nothing new.
     pub spec_hash: String,
     /// The image, normalised.
     pub image: ImageReference,
@@ -166,6 +166,7 @@ pub fn validate(component: &WasmComponent) -> Result<Validated, Vec<Problem>> {
 fn spec_hash(spec: &WasmComponentSpec) -> String {
     let asked = WasmComponentSpec {
         replicas: 0,
+        previews: Vec::new(),
         rollout: Rollout {
             paused: false,
             promote: None,

@@ -65,6 +65,9 @@ pub(super) struct Given {
     /// What the other components of the namespace take.
     #[serde(default)]
     pub(super) others: GivenUsage,
+    /// What stands under the names of its previews.
+    #[serde(default)]
+    pub(super) previews: Vec<WasmComponent>,
 }
 
 #[derive(Deserialize)]

@@ -96,6 +96,7 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
         manifests,
         capability_policies,
         others,
+        previews,
     } = given;
     let since_progress = updating.as_ref().and_then(|update| update.since);
     let calls = updating
@@ -267,6 +268,7 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
             GivenPorts::Held => Ok(allocated),
             GivenPorts::Exhausted => Err(exhausted()),
         },
+        previews: previews.into_iter().map(Arc::new).collect(),
         component: Arc::clone(&component),
     }
 }

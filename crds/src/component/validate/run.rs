@@ -65,6 +65,7 @@ pub(super) fn spec(problems: &mut Problems, spec: &WasmComponentSpec) {
         ("spec.resources.perCall.io", per_call.io.is_some()),
         ("spec.health", spec.health.is_some()),
         ("spec.rollout.canary", spec.rollout.canary.is_some()),
+        ("spec.previews", !spec.previews.is_empty()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         problems.add(field, calls, "remove it");

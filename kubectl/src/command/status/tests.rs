@@ -47,3 +47,29 @@ fn a_version_that_failed_is_said_to_have() {
     let page = page(&sight).to_string();
     assert!(page.contains("failed     sha256:0bbb"), "{page}");
 }
+
+#[test]
+fn previews_are_listed_with_their_addresses() {
+    let mut sight = fixture::sight(UPDATING);
+    let status = sight.component.status.as_mut().unwrap();
+    let preview = |name: &str, url: Option<&str>, reason| PreviewStatus {
+        name: name.to_owned(),
+        url: url.map(str::to_owned),
+        ready: reason == crds::Reason::Ready,
+        reason,
+        message: String::new(),
+    };
+    status.previews = vec![
+        preview(
+            "next",
+            Some("http://orders-next.shop.svc"),
+            crds::Reason::Ready,
+        ),
+        preview("odd", None, crds::Reason::Unsigned),
+    ];
+    let page = page(&sight).to_string();
+    let listed = "PREVIEW  READY  REASON    URL
+  next     yes    Ready     http://orders-next.shop.svc
+  odd      no     Unsigned  -";
+    assert!(page.contains(listed), "{page}");
+}
