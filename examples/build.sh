@@ -164,13 +164,22 @@ worker() {
     component worker living.wasm living 1.0.0
 }
 
-guests="hello data-processor releases probe async-hello caller files starter worker"
+echo_server() {
+    cd "$root/tests/guests/echo"
+    compile
+    component echo echo.wasm echo 1.0.0
+    compile --features polite
+    component echo polite-echo.wasm polite-echo 1.0.0
+}
+
+guests="hello data-processor releases probe async-hello caller files starter worker echo"
 [ $# -gt 0 ] || set -- $guests
 for guest in "$@"; do
     case $guest in
     hello | probe | releases | caller | files | starter | worker) "$guest" ;;
     async-hello) async_hello ;;
     data-processor) data_processor ;;
+    echo) echo_server ;;
     *) fail "$guest is no guest; there are $guests" ;;
     esac
 done

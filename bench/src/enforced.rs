@@ -202,6 +202,7 @@ fn enforced(runtime: &Arc<Runtime>, wasm: &[u8], mounts: Vec<Mount>) -> Result<A
         audit: AuditLevel::FirstUse,
         replicas: 1,
         max_request_body: 1 << 20,
+        listens: false,
         initial_memory: verified.facts().initial_memory,
     };
     Ok(runtime.load(&code, workload)?)

@@ -123,6 +123,8 @@ pub const TOTAL_PORTS: u32 = 10_000;
 /// Memory of one namespace; the scale of the largest clusters.
 pub const TOTAL_MEMORY_MAX: Bytes = Bytes::gib(1 << 20);
 
+/// Ports of one component that runs; each takes one cluster-wide port.
+pub const RUN_PORTS: u32 = 8;
 /// The name of a Service's port.
 pub const TRIGGER_NAME: u32 = 15;
 /// The shortest time between two looks at a tag: it spares the registry.

@@ -36,7 +36,7 @@ pub use resources::{Instances, PerCall, PerReplica, Requests, Resources};
 pub use rollout::{
     Analysis, Canary, CanaryPause, CanaryStep, Health, HttpGet, OnFailure, Pin, Promote, Rollout,
 };
-pub use run::{RestartPolicy, RunTrigger};
+pub use run::{PortProtocol, RestartPolicy, RunPort, RunTrigger};
 pub use service::{ServiceSpec, ServiceType, TrafficDistribution};
 pub use status::{
     ActiveRevision, CapabilitiesStatus, PinnedRevision, PreviewStatus, ResolvedImage,
@@ -127,16 +127,17 @@ use crate::{bound, schema};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = run::says_nothing_in("service", "self.service.type == 'ClusterIP' && !has(self.service.labels) && !has(self.service.annotations) && !has(self.service.trafficDistribution)"),
+    validation = run::says_nothing_without_ports_in("service", "self.service.type == 'ClusterIP' && !has(self.service.labels) && !has(self.service.annotations) && !has(self.service.trafficDistribution)"),
     validation = run::says_nothing_in("instances", "!has(self.instances)"),
-    validation = run::says_nothing_in("resources.perReplica.concurrency", "self.resources.perReplica.concurrency == 100"),
+    validation = run::says_nothing_without_ports_in("resources.perReplica.concurrency", "self.resources.perReplica.concurrency == 100"),
     validation = run::says_nothing_in("resources.perCall.cpuTime", "duration(self.resources.perCall.cpuTime) == duration('200ms')"),
     validation = run::says_nothing_in("resources.perCall.timeout", "duration(self.resources.perCall.timeout) == duration('30s')"),
     validation = run::says_nothing_in("resources.perCall.fuel", "!has(self.resources.perCall.fuel)"),
     validation = run::says_nothing_in("resources.perCall.io", "!has(self.resources.perCall.io)"),
-    validation = run::says_nothing_in("health", "!has(self.health)"),
+    validation = run::says_nothing_without_ports_in("health", "!has(self.health)"),
+    validation = run::health_fits(),
     validation = run::says_nothing_in("rollout.canary", "!has(self.rollout.canary)"),
-    validation = run::says_nothing_in("previews", "!has(self.previews)")
+    validation = run::says_nothing_without_ports_in("previews", "!has(self.previews)")
 )]
 #[x_kube(validation = Rule::new("self.placement.mode != 'EveryNode' || self.replicas <= 1").message("placement.mode EveryNode runs one replica on each node; remove replicas or write placement.mode: Spread"))]
 #[x_kube(

@@ -142,7 +142,7 @@ pub struct ComponentReference {
     KubeSchema, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct PlacedPort {
-    /// Name of the trigger.
+    /// Name of the trigger, or of the port of one that runs.
     #[schemars(length(min = 1, max = bound::LABEL))]
     pub trigger: String,
     /// The port that the agent listens on.
@@ -191,7 +191,7 @@ pub struct RunStatus {
     /// Name of the ControllerRevision.
     #[schemars(length(max = bound::NAME))]
     pub revision: String,
-    /// Replicas that run.
+    /// Replicas that run, and listen on all of their ports.
     #[serde(default)]
     pub running: i32,
     /// Replicas that have ended and wait to be started again.
@@ -217,14 +217,22 @@ pub struct RunEnd {
     /// What it said itself: 0 when all went well. Absent when it was ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// The port that it did not listen on, when it was ended for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = bound::LABEL))]
+    pub port: Option<String>,
 }
 
 impl fmt::Display for RunEnd {
     /// After "it".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.exit_code {
-            Some(code) => write!(f, "exited with code {code}"),
-            None => write!(f, "ended with {}", self.reason),
+        match (self.exit_code, &self.port) {
+            (Some(code), _) => write!(f, "exited with code {code}"),
+            (None, Some(port)) => write!(
+                f,
+                "did not listen on port {port} within health.startTimeout; bind 0.0.0.0 or [::] and the number of that port"
+            ),
+            (None, None) => write!(f, "ended with {}", self.reason),
         }
     }
 }

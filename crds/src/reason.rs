@@ -255,6 +255,8 @@ pub enum Reason {
     StartFailed,
     /// The component was not healthy within health.startTimeout.
     StartTimeout,
+    /// The component did not listen on one of its ports within health.startTimeout.
+    NotListening,
     /// The health check was answered with an error.
     HealthCheckFailed,
     /// The component ended the worker twice and is not started again.
@@ -506,6 +508,7 @@ impl Reason {
             | Self::LinkFailed
             | Self::StartFailed
             | Self::StartTimeout
+            | Self::NotListening
             | Self::HealthCheckFailed
             | Self::CrashQuarantined
             | Self::RunFailed

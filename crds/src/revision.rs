@@ -99,6 +99,18 @@ pub struct RevisionTrigger {
 pub struct RevisionRunTrigger {
     /// When one that has ended is started again.
     pub restart_policy: RestartPolicy,
+    /// What it listens on.
+    pub ports: Vec<RevisionRunPort>,
+}
+
+/// A port that a component listens on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionRunPort {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub port: i32,
 }
 
 /// HTTP requests. The Service's port is part of it, because a component may see it

@@ -112,6 +112,8 @@ pub mod feature {
     pub const HTTP: &str = "http";
     /// Runs components by themselves: their `wasi:cli/run`.
     pub const RUN: &str = "run";
+    /// Lets those that run listen on ports.
+    pub const RUN_PORTS: &str = "run-ports";
     /// Runs components of WASI 0.3.
     pub const P3: &str = "p3";
     /// Holds capabilities, volumes and credentials at every call.

@@ -541,7 +541,12 @@ fn child(program: Program, name: &'static str, run_dir: &Path) -> Child {
 
 fn facts(config: &Config, cluster: &ClusterConfig) -> WasmNodeStatus {
     let sizes = runtime::Config::for_budget(config.guest_memory, config.cores);
-    let always = [feature::HTTP, feature::RUN, feature::CAPABILITIES];
+    let always = [
+        feature::HTTP,
+        feature::RUN,
+        feature::RUN_PORTS,
+        feature::CAPABILITIES,
+    ];
     let mut features: Vec<String> = always.map(str::to_owned).into();
     if config.p3 {
         features.push(feature::P3.to_owned());

@@ -482,6 +482,7 @@ impl<S: Source + ?Sized> Control<S> {
                 self.settle(&key, &revision, failure);
             }
             FromWorker::Started { slot, run } => self.run_started(slot, run),
+            FromWorker::Listening { slot, run, silent } => self.run_listens(slot, run, silent),
             FromWorker::Ended { slot, run, end } => self.run_ended(slot, run, end),
             FromWorker::Weighed { slot, turn } => {
                 let Some(key) = self.key_of(slot) else { return };

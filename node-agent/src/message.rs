@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::network::Network;
 
 /// The version of these messages. Both ends are one binary, so another version is refused.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// A slot of the worker. Control gives the numbers, and never one twice; 0 is nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct RunEnd {
     /// The form of the state that it hands on, which the worker keeps, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<u32>,
+    /// The port that it did not listen on, when it was ended for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// A run to start.
@@ -51,6 +54,11 @@ pub struct RunOrder {
     pub trigger: String,
     /// Whether it is given what this replica has handed on; otherwise that is dropped.
     pub takes_state: bool,
+    /// What it listens on: the slot's sockets by their names, and the number by which it knows
+    /// each.
+    pub ports: BTreeMap<String, u16>,
+    /// How long it may listen on less than all of them.
+    pub start_timeout_seconds: u32,
 }
 
 /// A message and the descriptors that go with it, in the order the message names them.
@@ -87,12 +95,13 @@ pub enum ToWorker {
         /// Of this node and of the cluster's own parts.
         addresses: BTreeSet<IpAddr>,
     },
-    /// Make a slot, or give an open one other listeners. It accepts after its first `Weigh`.
+    /// Make a slot, or give an open one other listeners. It accepts after its first `Weigh`, and
+    /// what runs by itself when it does.
     /// Descriptors: one listening socket per trigger.
     Open {
         /// The slot.
         slot: SlotId,
-        /// The names of the triggers, one per descriptor.
+        /// The names of the triggers or of a component's own ports, one per descriptor.
         triggers: Vec<String>,
     },
     /// Load a revision beside what serves, and probe it. Descriptors: the sealed machine code,
@@ -201,6 +210,8 @@ pub struct RevisionOrder {
     pub replicas: u32,
     /// Whether it is run, and not asked.
     pub is_run: bool,
+    /// Whether it then listens on ports of its own.
+    pub listens: bool,
     /// The largest request body in bytes.
     pub max_request_body: u64,
     /// What the component's memories hold at the start, in bytes.
@@ -286,6 +297,15 @@ pub enum FromWorker {
         slot: SlotId,
         /// The run.
         run: RunId,
+    },
+    /// What a run listens on has changed.
+    Listening {
+        /// The slot.
+        slot: SlotId,
+        /// The run.
+        run: RunId,
+        /// Those of its ports that it does not listen on.
+        silent: BTreeSet<u16>,
     },
     /// A run is over.
     Ended {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use capability::{Bytes, Ceiling};
 use crds::capability_policy::Totals;
-use crds::component::PlacementMode;
+use crds::component::{PlacementMode, Trigger};
 use crds::condition::{self, ConditionType};
 use crds::{CapabilityPolicy, ComponentPlacement, WasmComponent};
 use kube::ResourceExt;
@@ -161,7 +161,7 @@ impl Usage {
     /// What one component takes with so many replicas.
     pub fn of_one(component: &WasmComponent, replicas: u32) -> Self {
         let spec = &component.spec;
-        let ports = spec.triggers.iter().filter(|one| one.port().is_some());
+        let ports = spec.triggers.iter().flat_map(Trigger::ports);
         let memory = spec.resources.requests.memory.0;
         Self {
             components: 1,

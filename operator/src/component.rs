@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifact::{Digest, ImageReference};
-use crds::component::Problem;
+use crds::component::{Problem, Trigger};
 use crds::condition::{self, ConditionType};
 use crds::{WasmComponent, WasmComponentStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -434,8 +434,8 @@ async fn allocate(
     let triggers: Vec<String> = validated
         .triggers
         .iter()
-        .filter(|trigger| trigger.port().is_some())
-        .map(|trigger| trigger.name.clone())
+        .flat_map(Trigger::ports)
+        .map(|(name, _)| name.to_owned())
         .collect();
     let holder = |trigger: &String| Holder {
         component: validated.key.clone(),

@@ -81,9 +81,11 @@ fn network_policy(
     let mut ingress = Vec::new();
     let mut has_port = false;
     for trigger in triggers {
-        let Some(port) = ports.get(&trigger.name) else {
+        let own = trigger.ports().filter_map(|(name, _)| ports.get(name));
+        let own: Vec<NetworkPolicyPort> = own.map(|port| policy_port(*port)).collect();
+        if own.is_empty() {
             continue;
-        };
+        }
         has_port = true;
         let from = match trigger.from.as_deref() {
             // Kubernetes reads an empty list as everybody; ours means nobody.
@@ -93,11 +95,7 @@ fn network_policy(
         };
         ingress.push(NetworkPolicyIngressRule {
             from,
-            ports: Some(vec![NetworkPolicyPort {
-                port: Some(IntOrString::Int(i32::from(*port))),
-                protocol: Some("TCP".to_owned()),
-                end_port: None,
-            }]),
+            ports: Some(own),
         });
     }
     let labels = [
@@ -121,6 +119,14 @@ fn network_policy(
             egress: None,
         }),
     })
+}
+
+fn policy_port(port: u16) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(i32::from(port))),
+        protocol: Some("TCP".to_owned()),
+        end_port: None,
+    }
 }
 
 /// A caller, as seen from the agents' namespace.

@@ -42,10 +42,11 @@ pub fn service(
 ) -> Option<Service> {
     let listed: Vec<ServicePort> = triggers
         .iter()
-        .filter_map(|trigger| {
-            let (port, target) = (trigger.port()?, ports.get(&trigger.name)?);
+        .flat_map(Trigger::ports)
+        .filter_map(|(name, port)| {
+            let target = ports.get(name)?;
             Some(ServicePort {
-                name: Some(trigger.name.clone()),
+                name: Some(name.to_owned()),
                 port,
                 target_port: Some(IntOrString::Int(i32::from(*target))),
                 protocol: Some("TCP".to_owned()),

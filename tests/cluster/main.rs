@@ -36,6 +36,7 @@ mod registry_down;
 mod reuse;
 mod rollback;
 mod rotation;
+mod run_ports;
 mod run_trigger;
 mod service;
 mod soak;

@@ -6,6 +6,10 @@ use anyhow::{Context, Result, ensure};
 /// The component of `guests/probe`, which misbehaves in every way a limit is for.
 pub const PROBE: &[u8] = include_bytes!("../guests/probe/probe.wasm");
 
+/// The TCP server of `guests/echo`, which never looks whether it is to end.
+pub const ECHO: &[u8] = include_bytes!("../guests/echo/echo.wasm");
+/// The same that looks.
+pub const POLITE_ECHO: &[u8] = include_bytes!("../guests/echo/polite-echo.wasm");
 /// The component of `guests/worker`, which runs and does what its arguments say.
 pub const WORKER: &[u8] = include_bytes!("../guests/worker/worker.wasm");
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::Reason;
+use crds::component::Trigger;
 use crds::placement::{ComponentPlacementStatus, Phase, RunStatus};
 use crds::reason::Retry;
 use crds::revision::RevisionDocument;
@@ -286,12 +287,10 @@ impl Cluster {
     ) -> Result<Admitted, Failure> {
         let component = document.component.clone();
         let mut ports = BTreeMap::new();
-        for trigger in &named.validated.triggers {
-            if let Some(wanted) = trigger.port() {
-                let component = named.validated.key.to_string();
-                let port = self.ports.of(&component, &trigger.name, wanted)?;
-                ports.insert(trigger.name.clone(), port);
-            }
+        let component_key = named.validated.key.to_string();
+        for (name, wanted) in named.validated.triggers.iter().flat_map(Trigger::ports) {
+            let port = self.ports.of(&component_key, name, wanted)?;
+            ports.insert(name.to_owned(), port);
         }
         Ok(Admitted {
             revision: document.revision_name(),
@@ -360,7 +359,7 @@ impl Cluster {
         if let Some(run) = &status.run
             && run.revision == admitted.revision
         {
-            slot.hear_run(&key, run, &self.report);
+            slot.hear_run(&key, run, &admitted, &self.report);
             return Ok(());
         }
         if status.ready && status.serving.as_ref() == Some(&admitted.revision) {
@@ -368,13 +367,9 @@ impl Cluster {
                 slot.serving = Some(admitted.revision.clone());
                 (self.report)(Event::Serving {
                     component: key.to_string(),
-                    revision: admitted.revision,
+                    revision: admitted.revision.clone(),
                     version: slot.version.clone(),
-                    urls: admitted
-                        .ports
-                        .values()
-                        .map(|port| format!("http://127.0.0.1:{port}"))
-                        .collect(),
+                    urls: urls("http", &admitted),
                 });
             }
             return Ok(());
@@ -396,7 +391,7 @@ impl Cluster {
 
 impl Slot {
     /// Tells what has become of replicas that run by themselves, unless they are only on their way.
-    fn hear_run(&mut self, key: &Key, run: &RunStatus, report: &Report) {
+    fn hear_run(&mut self, key: &Key, run: &RunStatus, admitted: &Admitted, report: &Report) {
         let RunStatus {
             revision,
             running,
@@ -417,6 +412,10 @@ impl Slot {
             component: key.to_string(),
             revision: revision.clone(),
             version: self.version.clone(),
+            urls: match running {
+                0 => Vec::new(),
+                _ => urls("tcp", admitted),
+            },
             running: *running,
             waiting: *waiting,
             completed: *completed,
@@ -425,6 +424,14 @@ impl Slot {
             exit_code: last_end.as_ref().and_then(|end| end.exit_code),
         });
     }
+}
+
+/// Where it is reached on this machine.
+fn urls(scheme: &str, admitted: &Admitted) -> Vec<String> {
+    let ports = admitted.ports.values();
+    ports
+        .map(|port| format!("{scheme}://127.0.0.1:{port}"))
+        .collect()
 }
 
 /// What keeps a placement from serving this revision, unless it is only on its way.

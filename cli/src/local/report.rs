@@ -44,6 +44,8 @@ pub(crate) enum Event {
         revision: String,
         /// What the component calls its version.
         version: Option<String>,
+        /// One for each port that it listens on, while it does.
+        urls: Vec<String>,
         /// Replicas that run now.
         running: i32,
         /// Replicas that are started again in a while.
@@ -128,6 +130,7 @@ impl fmt::Display for Event {
                 component,
                 revision,
                 version,
+                urls,
                 running,
                 waiting,
                 completed,
@@ -147,7 +150,11 @@ impl fmt::Display for Event {
                     more => format!("{more} times {verb}"),
                 });
                 let told: Vec<String> = told.collect();
-                write!(f, "{component}: {} ({revision}", told.join(", "))?;
+                write!(f, "{component}: {}", told.join(", "))?;
+                if !urls.is_empty() {
+                    write!(f, " at {}", urls.join(", "))?;
+                }
+                write!(f, " ({revision}")?;
                 if let Some(version) = version {
                     write!(f, ", version {}", version.escape_debug())?;
                 }

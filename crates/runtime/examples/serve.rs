@@ -88,6 +88,7 @@ fn workload(verified: &VerifiedComponent) -> Workload {
         audit: AuditLevel::default(),
         replicas: 1,
         max_request_body: 10 << 20,
+        listens: false,
         initial_memory: verified.facts().initial_memory,
     }
 }

@@ -21,7 +21,7 @@ use crate::latency::Latencies;
 use crate::limits::Budget;
 use crate::outcome::{Outcome, Stats, Tally};
 use crate::output::Lines;
-use crate::run::{Command, Ended, Start};
+use crate::run::{Command, Ended, Listener, Ports, Start};
 use crate::runtime::Node;
 use crate::serve::Handler;
 use crate::workload::{Identity, Mount, Workload};
@@ -30,6 +30,7 @@ use capability::{Effective, Rule, Values};
 use http::header::{HOST, HeaderValue};
 use http::{Request, Response};
 use http_body_util::Empty;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -219,6 +220,20 @@ impl Component {
     #[must_use]
     pub fn can_be_asked(&self) -> bool {
         matches!(&self.entry, Entry::Run(command) if command.can_be_asked())
+    }
+
+    /// The ports of one run of it: the sockets by the numbers that it knows. It may have so many
+    /// connections on them at once as `perReplica.concurrency` says.
+    #[must_use]
+    pub fn ports(&self, listeners: BTreeMap<u16, Listener>) -> Ports {
+        let limits = &self.account.given.workload.limits;
+        Ports::new(listeners, limits.per_replica.concurrency)
+    }
+
+    /// Whether it was loaded to run, and answers nothing.
+    #[must_use]
+    pub fn is_run(&self) -> bool {
+        matches!(&self.entry, Entry::Run(_))
     }
 
     /// Runs it once, to its end or until the future is dropped; `started` is called when there

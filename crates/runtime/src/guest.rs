@@ -15,7 +15,7 @@ use crate::errand::Errand;
 use crate::error::LoadError;
 use crate::outcome::Outcome;
 use crate::output::{Lines, Stream};
-use crate::run::Stop;
+use crate::run::{Ports, Stop};
 use crate::workload::{Mount, Workload};
 use capability::{Effective, Values};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -80,6 +80,7 @@ pub(crate) struct Guest {
     sockets: Made,
     salt: Salt,
     stop: Option<Stop>,
+    ports: Option<Ports>,
 }
 
 impl Given {
@@ -225,6 +226,7 @@ impl Guest {
             sockets: Made::default(),
             salt: Salt::default(),
             stop: None,
+            ports: None,
         };
         let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.errand);
@@ -272,6 +274,16 @@ impl Guest {
     /// How it is asked to end: one that answers requests never is.
     pub(crate) fn stop(&mut self) -> &Stop {
         self.stop.get_or_insert_default()
+    }
+
+    /// Says what it may listen on.
+    pub(crate) fn listen_on(&mut self, ports: Ports) {
+        self.ports = Some(ports);
+    }
+
+    /// What it may listen on: one that answers requests has nothing of its own.
+    pub(crate) fn ports(&mut self) -> Ports {
+        self.ports.get_or_insert_default().clone()
     }
 
     fn given(&self) -> &Given {

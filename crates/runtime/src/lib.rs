@@ -44,6 +44,6 @@ pub use error::{CodeError, CompileError, Error, LoadError};
 pub use http::Body;
 pub use outcome::{Outcome, Stats};
 pub use output::Output;
-pub use run::{Ended, Saved, Start, Stop};
+pub use run::{Ended, Listener, Ports, Saved, Start, Stop};
 pub use runtime::Runtime;
 pub use workload::{Identity, Mount, Workload};

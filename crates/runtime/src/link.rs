@@ -5,7 +5,7 @@
 //! refused here, by name, before anything of the component runs. Called by `runtime`.
 
 use crate::capability::filesystem;
-use crate::capability::network::sockets;
+use crate::capability::network::{sockets, tcp};
 use crate::capability::process;
 use crate::engine::EngineClass;
 use crate::error::LoadError;
@@ -45,7 +45,7 @@ pub(crate) fn link(
     let values = &workload.values;
     let spawns = !workload.effective.executables().is_empty();
     let mut linker = Linker::new(engine);
-    basics(&mut linker).map_err(LoadError::Link)?;
+    basics(&mut linker, workload.listens).map_err(LoadError::Link)?;
     if class.is_p3() {
         basics_p3(&mut linker).map_err(LoadError::Link)?;
     }
@@ -64,7 +64,7 @@ pub(crate) fn link(
 }
 
 /// The interfaces of `wasi:cli/imports` and `wasi:http/imports`, version 0.2.
-fn basics(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+fn basics(linker: &mut Linker<Guest>, listens: bool) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     // Streams need the table alone. Linked over the ones above, which would make a whole
     // WASI context for the first byte of a body.
@@ -72,6 +72,9 @@ fn basics(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     streams(linker)?;
     filesystem::link(linker)?;
     sockets::link(linker)?;
+    if listens {
+        tcp::link(linker)?;
+    }
     linker.allow_shadowing(false);
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
 }

@@ -4,12 +4,15 @@
 //! There is no request, so nothing of a call's budget holds: no time to answer in, and CPU is a
 //! matter of turns alone (`cpu`). Its memory is charged like a call's. How it ended is told;
 //! whether it is started again is for whoever started it. `bindings` has its exports, `stop` how
-//! it is asked to end, `state` what it hands on. Called by `component`.
+//! it is asked to end, `state` what it hands on, `ports` what it listens on. Called by `component`.
 
 mod bindings;
+mod ports;
 mod state;
 mod stop;
 
+pub(crate) use ports::{Accepted, Listening};
+pub use ports::{Listener, Ports};
 pub use state::Saved;
 pub use stop::Stop;
 pub(crate) use stop::link;
@@ -41,6 +44,8 @@ pub struct Start {
     pub stop: Stop,
     /// What the version that it replaces hands on.
     pub state: Option<Saved>,
+    /// What it may listen on.
+    pub ports: Ports,
 }
 
 /// How a run ended.
@@ -147,17 +152,19 @@ impl Command {
             caller,
             stop,
             state,
+            ports,
         } = start;
+        let means = (&stop, &ports);
         let call = || Call::lasting(Arc::clone(account), caller.as_ref());
         let restored = match state {
             Some(saved) if self.exports.has_state() => {
-                restored(self.begin(call(), &stop).await, saved).await
+                restored(self.begin(call(), means).await, saved).await
             }
             _ => None,
         };
         let begun = match restored {
             Some(running) => Ok(running),
-            None => self.begin(call(), &stop).await,
+            None => self.begin(call(), means).await,
         };
         let mut running = match begun {
             Ok(running) => running,
@@ -191,9 +198,14 @@ impl Command {
         }
     }
 
-    async fn begin(&self, call: Arc<Call>, stop: &Stop) -> Result<Running, Failed> {
+    async fn begin(
+        &self,
+        call: Arc<Call>,
+        (stop, ports): (&Stop, &Ports),
+    ) -> Result<Running, Failed> {
         let mut store = Guest::store(&self.engine, &call);
         store.data_mut().stop_by(stop.clone());
+        store.data_mut().listen_on(ports.clone());
         let entry = metered(&call, self.exports.instantiate(&mut store)).await?;
         Ok(Running { call, store, entry })
     }

@@ -42,6 +42,8 @@ pub struct Workload {
     pub replicas: u32,
     /// Bytes of a request body; more is answered with 413.
     pub max_request_body: u64,
+    /// Whether it listens on ports of its own, which each of its runs is given.
+    pub listens: bool,
     /// Bytes of memory it has from its first instruction, from `Facts::initial_memory`.
     pub initial_memory: u64,
 }

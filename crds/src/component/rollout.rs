@@ -175,9 +175,11 @@ pub enum OnFailure {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// A request that must be answered with 2xx or 3xx.
-    pub http_get: HttpGet,
-    /// How long the first good answer may take, at most 10m.
+    /// A request that must be answered with 2xx or 3xx, of a component that answers requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_get: Option<HttpGet>,
+    /// How long the first good answer may take, at most 10m; of a component that runs, how long
+    /// it may listen on less than all of its ports.
     #[serde(default = "Health::default_start_timeout")]
     #[schemars(schema_with = "schema::duration")]
     #[x_kube(validation = schema::duration_between(bound::START_TIMEOUT_MIN, bound::START_TIMEOUT_MAX))]

@@ -217,7 +217,7 @@ pub struct PinnedRevision {
 /// The port of one trigger.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriggerStatus {
-    /// Name of the trigger.
+    /// Name of the trigger, or of the port of one that runs.
     #[schemars(length(max = bound::LABEL))]
     pub name: String,
     /// The port that agents listen on, the same on every node.

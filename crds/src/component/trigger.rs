@@ -12,7 +12,7 @@ use crate::{bound, schema};
 /// One way in.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("[has(self.http), has(self.run)].filter(given, given).size() == 1").message("needs exactly one member that says what starts the component; write http: {port: 80}, or run: {}"))]
-#[x_kube(validation = Rule::new("!has(self.run) || !has(self.from)").message("from says who may call, and nothing calls a component that runs by itself; remove it"))]
+#[x_kube(validation = Rule::new("!has(self.run) || (has(self.run.ports) && self.run.ports.size() > 0) || !has(self.from)").message("from says who may call, and nothing calls a component that runs without ports; remove it, or add run.ports"))]
 pub struct Trigger {
     /// Name of the trigger and of the Service's port.
     #[schemars(length(min = 1, max = bound::TRIGGER_NAME))]
@@ -21,8 +21,8 @@ pub struct Trigger {
     /// HTTP requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpTrigger>,
-    /// A process on each replica, which nothing calls: what it exports as wasi:cli/run. It stands
-    /// alone.
+    /// A process on each replica, which nothing calls but over ports that it listens on: what it
+    /// exports as wasi:cli/run. It stands alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunTrigger>,
     /// Who may call, as in a NetworkPolicy, where the cluster's network enforces those. Absent:
@@ -58,6 +58,15 @@ impl Trigger {
             from: _,
         } = self;
         http.as_ref().map(|http| http.port)
+    }
+
+    /// The ports of the Service that it takes, by name: its own, or those of a component that
+    /// listens by itself.
+    pub fn ports(&self) -> impl Iterator<Item = (&str, i32)> {
+        let own = self.port().map(|port| (self.name.as_str(), port));
+        let run = self.run.iter().flat_map(|run| &run.ports);
+        let listened = run.map(|port| (port.name.as_str(), port.port));
+        own.into_iter().chain(listened)
     }
 
     /// The members that say what starts the component: exactly one is right.

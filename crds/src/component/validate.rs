@@ -19,7 +19,7 @@ mod volumes;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
-    Health, OnFailure, Rollout, ServiceSpec, ServiceType, TrafficDistribution, Trigger,
+    Health, HttpGet, OnFailure, Rollout, ServiceSpec, ServiceType, TrafficDistribution, Trigger,
     WasmComponent, WasmComponentSpec,
 };
 use crate::bound;
@@ -258,16 +258,17 @@ fn is_label(name: &str, most: u32) -> bool {
 }
 
 fn health(problems: &mut Problems, health: &Health) {
-    let field = "spec.health.httpGet.path";
-    let path = &health.http_get.path;
-    if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        problems.add(
-            field,
-            format!("is `{path}`, which is no path"),
-            "write `/` and printable characters without spaces, such as /healthz",
-        );
+    if let Some(HttpGet { path }) = &health.http_get {
+        let field = "spec.health.httpGet.path";
+        if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            problems.add(
+                field,
+                format!("is `{path}`, which is no path"),
+                "write `/` and printable characters without spaces, such as /healthz",
+            );
+        }
+        problems.length(field, path, bound::PATH);
     }
-    problems.length(field, path, bound::PATH);
     problems.within(
         "spec.health.startTimeout",
         &health.start_timeout,

@@ -17,6 +17,7 @@ impl Reason {
                 | Self::LinkFailed
                 | Self::StartFailed
                 | Self::StartTimeout
+                | Self::NotListening
                 | Self::HealthCheckFailed
                 | Self::CrashQuarantined
                 | Self::MemoryExceeded

@@ -84,9 +84,9 @@ fn full() -> RevisionDocument {
         ],
         limits,
         health: Some(Health {
-            http_get: HttpGet {
+            http_get: Some(HttpGet {
                 path: "/healthz".to_owned(),
-            },
+            }),
             start_timeout: Span::seconds(5),
         }),
         termination_grace_period_seconds: 60,
@@ -243,7 +243,10 @@ fn a_run_trigger_is_written_without_its_default() {
     let of = |restart_policy| RevisionDocument {
         triggers: vec![RevisionTrigger {
             name: "main".to_owned(),
-            run: Some(RevisionRunTrigger { restart_policy }),
+            run: Some(RevisionRunTrigger {
+                restart_policy,
+                ports: Vec::new(),
+            }),
             ..RevisionTrigger::default()
         }],
         ..smallest()
@@ -256,6 +259,15 @@ fn a_run_trigger_is_written_without_its_default() {
     assert_eq!(written(&never), told);
     assert_ne!(always.hash(), never.hash());
     assert_eq!(never.run().map(|(name, _)| name), Some("main"));
+    let mut listens = always.clone();
+    let run = listens.triggers[0].run.as_mut().unwrap();
+    run.ports = vec![RevisionRunPort {
+        name: "tcp".to_owned(),
+        port: 5000,
+    }];
+    let told = json!([{"name": "main", "run": {"ports": [{"name": "tcp", "port": 5000}]}}]);
+    assert_eq!(written(&listens), told);
+    assert_ne!(always.hash(), listens.hash());
     let read: RevisionDocument = serde_json::from_value(always.canonical()).unwrap();
     assert_eq!(read, always);
 }

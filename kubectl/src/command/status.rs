@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crds::component::{ActiveRevision, PreviewStatus, UpdatingRevision};
+use crds::component::{ActiveRevision, PreviewStatus, RunPort, TriggerStatus, UpdatingRevision};
 use crds::condition::{self, ConditionType};
-use crds::{ComponentPlacement, WasmComponent};
+use crds::{ComponentPlacement, WasmComponent, WasmComponentSpec};
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -31,6 +31,9 @@ pub(super) struct Page {
     /// How its replicas are, of a component that runs by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     runs: Option<String>,
+    /// The ports that it then listens on, with those of the nodes that lead to them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<String>,
     replicas: i32,
     ready_replicas: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,6 +103,7 @@ pub(super) fn page(sight: &Sight) -> Page {
             .map_or("NotLookedAt", |ready| &ready.reason)
             .to_owned(),
         image: component.spec.image.clone(),
+        ports: ports(&component.spec, &status.triggers),
         url: status.url,
         runs: runs(component),
         replicas: status.replicas,
@@ -131,6 +135,20 @@ fn runs(component: &WasmComponent) -> Option<String> {
     let available = condition::find(&status.conditions, ConditionType::Available)?;
     let is_run = component.spec.is_run();
     is_run.then(|| available.message.clone())
+}
+
+fn ports(spec: &WasmComponentSpec, allocated: &[TriggerStatus]) -> Vec<String> {
+    let runs = spec
+        .triggers
+        .iter()
+        .filter_map(|trigger| trigger.run.as_ref());
+    let ports = runs.flat_map(|run| &run.ports).map(|port| {
+        let on_nodes = allocated.iter().find(|one| one.name == port.name);
+        let on_nodes = on_nodes.map(|one| format!(" ({} on the nodes)", one.port));
+        let RunPort { name, port, .. } = port;
+        format!("{name} {port}{}", on_nodes.unwrap_or_default())
+    });
+    ports.collect()
 }
 
 fn node(placement: &ComponentPlacement) -> Node {
@@ -217,6 +235,10 @@ impl fmt::Display for Page {
         }
         if let Some(url) = &self.url {
             write!(f, "\n  url        {url}")?;
+        }
+        if !self.ports.is_empty() {
+            let ports = printable::line(&self.ports.join(", "));
+            write!(f, "\n  ports      {ports}")?;
         }
         match &self.runs {
             Some(told) => writeln!(f, "\n  replicas   {}", printable::line(told))?,

@@ -1,6 +1,7 @@
 //! Carries a plan out: opens sockets, starts preparations, tells the worker. What it says to
 //! the worker it writes down in `running`, so that the next plan sees it. Called by the loop.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -161,6 +162,7 @@ impl<S: Source + ?Sized> Control<S> {
                 digest: wanted.digest,
                 phase,
                 run: None,
+                listens: BTreeMap::new(),
             },
         );
         if !starts {
@@ -218,6 +220,7 @@ impl<S: Source + ?Sized> Control<S> {
                 let running = self.running.slots.get_mut(&key);
                 if let Some(known) = running.and_then(|slot| slot.revisions.get_mut(&revision)) {
                     known.run = run;
+                    known.listens = loaded.listens();
                 }
                 self.provided(&key, loaded);
                 let message = ToWorker::Prepare {

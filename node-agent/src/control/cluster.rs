@@ -345,9 +345,14 @@ fn patch(status: &ComponentPlacementStatus) -> Value {
             failed,
             last_end,
         } = run;
-        let last_end = last_end
-            .as_ref()
-            .map(|RunEnd { reason, exit_code }| json!({"reason": reason, "exitCode": exit_code}));
+        let last_end = last_end.as_ref().map(|end| {
+            let RunEnd {
+                reason,
+                exit_code,
+                port,
+            } = end;
+            json!({"reason": reason, "exitCode": exit_code, "port": port})
+        });
         json!({
             "revision": revision,
             "running": running,

@@ -51,6 +51,9 @@ pub struct RunningRevision {
     /// When its replicas are started again, if it runs by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RestartPolicy>,
+    /// The ports that it then listens on, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub listens: BTreeMap<String, u16>,
 }
 
 /// How far a revision is.

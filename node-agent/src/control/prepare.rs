@@ -36,8 +36,6 @@ pub use provide::Provided;
 const AT_ONCE: usize = 16;
 /// Preparations at once of one namespace, so that no tenant takes all of them.
 const AT_ONCE_PER_NAMESPACE: usize = 2;
-/// How long a revision without a health check may take to instantiate, in seconds.
-const START_TIMEOUT_SECONDS: u32 = 10;
 
 /// What preparations need. Shared by all of them.
 #[derive(Debug)]
@@ -306,13 +304,14 @@ impl<S: Source + ?Sized> Preparer<S> {
                 audit: document.audit,
                 replicas: placement.replicas,
                 is_run: document.run().is_some(),
+                listens: document.run().is_some_and(|(_, run)| !run.ports.is_empty()),
                 max_request_body: max_request_body(&document),
                 initial_memory: component.facts().initial_memory,
                 health_path: document
                     .health
                     .as_ref()
-                    .map(|health| health.http_get.path.clone()),
-                start_timeout_seconds: start_timeout(&document),
+                    .and_then(|health| Some(health.http_get.as_ref()?.path.clone())),
+                start_timeout_seconds: loaded::start_timeout(&document),
             },
             code,
             directories,
@@ -563,14 +562,4 @@ fn max_request_body(document: &RevisionDocument) -> u64 {
         .map(|http| http.max_request_body.0)
         .max()
         .unwrap_or_default()
-}
-
-fn start_timeout(document: &RevisionDocument) -> u32 {
-    let seconds = document
-        .health
-        .as_ref()
-        .map(|health| health.start_timeout.0.as_secs().max(1));
-    seconds
-        .and_then(|seconds| u32::try_from(seconds).ok())
-        .unwrap_or(START_TIMEOUT_SECONDS)
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Control;
-use super::plan::{Failure, Phase, RunState, RunningSlot};
+use super::plan::{Failure, Phase, Run, RunState, RunningSlot};
 use crate::desired::{DesiredPlacement, PlacementKey};
 use crate::message::Refused;
 use crate::source::{Sink, Source};
@@ -40,17 +40,23 @@ pub fn status(
     let weights = slot
         .and_then(|slot| slot.weights.clone())
         .unwrap_or_default();
-    let serving = weights
+    let weighed = weights
         .iter()
         .max_by_key(|(_, weight)| **weight)
         .map(|(name, _)| name.clone());
+    // Of a component that listens by itself, who accepts; of any other, who has been told to serve.
+    let listens = slot.is_some_and(RunningSlot::listens);
+    let serving = match slot.filter(|_| listens) {
+        Some(slot) => slot.accepted_by(placement.replicas).map(str::to_owned),
+        None => weighed,
+    };
     let closing = slot.is_some_and(|slot| slot.closing);
     let run = slot.and_then(|slot| run_status(slot, placement.replicas));
     let all_run = run.as_ref().is_none_or(|run| {
         let well = run.running.saturating_add(run.completed);
         u32::try_from(well).is_ok_and(|well| well >= placement.replicas)
     });
-    let ready = serving.is_some() && !closing && all_run;
+    let ready = serving.is_some() && !closing && (all_run || listens);
     let mut revisions: Vec<RevisionStatus> = placement
         .revisions
         .iter()
@@ -90,6 +96,9 @@ pub fn status(
         )
     } else if let Some((reason, message)) = run.as_ref().and_then(not_running) {
         (reason, message)
+    } else if let Some(port) = slot.and_then(RunningSlot::silent) {
+        let message = format!("it runs, and does not listen on port {port} yet");
+        (Reason::Preparing, message)
     } else {
         (
             Reason::Preparing,
@@ -142,8 +151,8 @@ fn run_status(slot: &RunningSlot, replicas: u32) -> Option<RunStatus> {
     let over = runs.over.get(revision).into_iter().flatten();
     let over = over.filter(|(replica, _)| **replica < replicas);
     let count = |replicas: usize| i32::try_from(replicas).unwrap_or(i32::MAX);
-    let is = |wanted: fn(&RunState) -> bool| {
-        let found = live.clone().filter(|(_, run)| wanted(&run.state));
+    let is = |wanted: fn(&Run) -> bool| {
+        let found = live.clone().filter(|(_, run)| wanted(run));
         count(found.count())
     };
     let completed = over.clone().filter(|(_, end)| end.is_success()).count();
@@ -154,13 +163,14 @@ fn run_status(slot: &RunningSlot, replicas: u32) -> Option<RunStatus> {
         .or_else(|| over.clone().map(|(_, end)| *end).next_back());
     Some(RunStatus {
         revision: revision.to_owned(),
-        running: is(|state| matches!(state, RunState::Running { .. })),
-        waiting: is(|state| matches!(state, RunState::Waiting { .. })),
+        running: is(Run::is_up),
+        waiting: is(|run| matches!(run.state, RunState::Waiting { .. })),
         completed: count(completed),
         failed: count(over.count()) - count(completed),
         last_end: last.map(|end| RunEnd {
             reason: end.reason,
             exit_code: end.exit_code.map(i32::from),
+            port: end.port.map(|port| slot.name_of(port)),
         }),
     })
 }

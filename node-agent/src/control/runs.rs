@@ -52,6 +52,8 @@ struct Facts {
     pauses: u32,
     /// What the worker keeps of the run before.
     handed: Option<Handed>,
+    /// The revision that accepted connections until it was replaced.
+    accepted: Option<String>,
 }
 
 /// State that waits for a successor.
@@ -173,11 +175,15 @@ impl<S: Source + ?Sized> Control<S> {
                 revision: revision.clone(),
                 trigger: trigger.to_owned(),
                 takes_state,
+                start_timeout_seconds: loaded.start_timeout_seconds(),
+                ports: loaded.listens(),
             },
         };
         let run = Run {
             revision,
             state: RunState::Starting,
+            silent: loaded.listens().into_values().collect(),
+            follows: facts.accepted.take(),
         };
         running.runs.live.insert(replica, run);
         self.tell(message, Vec::new()).await;
@@ -230,6 +236,33 @@ impl<S: Source + ?Sized> Control<S> {
         }
     }
 
+    /// A replica listens on all of its ports but these.
+    pub(super) fn run_listens(&mut self, slot: SlotId, id: RunId, silent: BTreeSet<u16>) {
+        let Some((key, replica)) = self.replica_of(slot, id) else {
+            return;
+        };
+        let Some(running) = self.running.slots.get_mut(&key) else {
+            return;
+        };
+        let Some(run) = running.runs.live.get_mut(&replica) else {
+            return;
+        };
+        let ports = running.revisions.get(&run.revision);
+        let ports = ports.iter().flat_map(|revision| revision.listens.values());
+        // One that is to end lets go of what its successor accepts from.
+        if run.state == RunState::Ending {
+            return;
+        }
+        // Whatever else the worker claims.
+        run.silent = ports
+            .filter(|port| silent.contains(port))
+            .copied()
+            .collect();
+        if run.silent.is_empty() {
+            run.follows = None;
+        }
+    }
+
     /// A replica has ended.
     pub(super) fn run_ended(&mut self, slot: SlotId, id: RunId, end: RunEnd) {
         let Some((key, replica)) = self.replica_of(slot, id) else {
@@ -245,15 +278,23 @@ impl<S: Source + ?Sized> Control<S> {
         let ends = self.runs.counts.entry((key.clone(), run.revision.clone()));
         *ends.or_default().entry(end.reason).or_default() += 1;
         if run.state == RunState::Ending {
-            self.runs.facts.remove(&fact_key);
+            let revision = running.revisions.get(&run.revision);
+            let listens = revision.is_some_and(|revision| !revision.listens.is_empty());
+            let accepted = run.accepts().filter(|_| listens).map(str::to_owned);
+            let revision = run.revision;
             if let Some(schema) = end.schema {
-                let Run { revision, .. } = run;
                 self.runs.schemas.insert((key, revision.clone()), schema);
+            }
+            let handed = end.schema.map(|schema| Handed { revision, schema });
+            if handed.is_some() || accepted.is_some() {
                 let facts = Facts {
-                    handed: Some(Handed { revision, schema }),
+                    handed,
+                    accepted,
                     ..Facts::default()
                 };
                 self.runs.facts.insert(fact_key, facts);
+            } else {
+                self.runs.facts.remove(&fact_key);
             }
             return;
         }
@@ -276,7 +317,13 @@ impl<S: Source + ?Sized> Control<S> {
                     ..Facts::default()
                 };
                 let state = RunState::Waiting { due: false };
-                running.runs.live.insert(replica, Run { state, ..run });
+                let run = Run {
+                    state,
+                    silent: BTreeSet::new(),
+                    follows: None,
+                    ..run
+                };
+                running.runs.live.insert(replica, run);
             }
             Next::Over => {
                 self.runs.facts.remove(&fact_key);
@@ -341,9 +388,18 @@ impl<S: Source + ?Sized> Control<S> {
                     .back_off
                     .next(policy, Ending::Interrupted, ran, facts.pauses);
                 if let Next::Again { pause, pauses } = next {
+                    let revision = slot.revisions.get(&run.revision);
+                    let listens = revision.is_some_and(|revision| !revision.listens.is_empty());
+                    let accepted = listens && run.accepts().is_some();
+                    // Callers wait in the backlog of a socket that control has kept.
+                    let pause = match accepted && pauses == 1 {
+                        true => Duration::ZERO,
+                        false => pause,
+                    };
                     (facts.pauses, facts.due_at) = (pauses, Some(now + pause));
                 }
                 run.state = RunState::Waiting { due: false };
+                (run.silent, run.follows) = (BTreeSet::new(), None);
             }
             if !runs.is_empty() {
                 let kept = (slot.uid.clone(), runs);

@@ -2,13 +2,14 @@
 //! bounded per listener, per peer and per agent; what is over waits in the kernel's backlog or,
 //! for one peer, is closed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use runtime::Listener;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -79,40 +80,47 @@ impl Drop for Counted {
 /// nothing that waits in a backlog is lost.
 pub(super) fn open(shared: &Shared, slot: &Arc<Slot>, sockets: Vec<(String, OwnedFd)>) {
     let stop = slot.renew_accepting(&shared.end);
+    let mut listeners = BTreeMap::new();
     for (trigger, socket) in sockets {
-        let listener = std::net::TcpListener::from(socket);
-        let listener = listener
-            .set_nonblocking(true)
-            .and_then(|()| TcpListener::from_std(listener));
-        match listener {
+        match Listener::new(socket) {
             Ok(listener) => {
+                let own = Arc::new(Semaphore::new(PER_LISTENER));
+                let bounds = [Arc::clone(&own), Arc::clone(&shared.connections.all)];
+                let listener = listener.bounded(bounds);
+                listeners.insert(trigger.clone(), listener.clone());
                 let dispatch =
                     Dispatch::new(Arc::clone(slot), trigger.into(), shared.ledger.clone());
                 let slot = Arc::clone(slot);
-                let accepting = accept_all(shared.clone(), slot, dispatch, listener, stop.clone());
+                let accepting = accept_all(
+                    shared.clone(),
+                    slot,
+                    dispatch,
+                    (listener, own),
+                    stop.clone(),
+                );
                 shared.tasks.spawn(accepting);
             }
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }
     }
+    slot.listen_on(listeners);
 }
 
 async fn accept_all(
     shared: Shared,
     slot: Arc<Slot>,
     dispatch: Dispatch,
-    listener: TcpListener,
+    (listener, own): (Listener, Arc<Semaphore>),
     stop: CancellationToken,
 ) {
-    let mut weighed = slot.weighed();
-    tokio::select! {
-        ready = weighed.wait_for(|weighed| *weighed) => if ready.is_err() { return },
-        () = stop.cancelled() => return,
-    }
-    let own = Arc::new(Semaphore::new(PER_LISTENER));
+    let mut answers = slot.answers();
     loop {
+        tokio::select! {
+            ready = answers.wait_for(|answers| *answers) => if ready.is_err() { return },
+            () = stop.cancelled() => return,
+        }
         // Permits first: a connection that cannot be served stays in the backlog. An accept
-        // that loses against `stop` has taken no connection.
+        // that loses against another has taken no connection.
         let accepted = async {
             let own = Arc::clone(&own).acquire_owned().await.ok()?;
             let all = Arc::clone(&shared.connections.all)
@@ -126,6 +134,8 @@ async fn accept_all(
                 Some(accepted) => accepted,
                 None => return,
             },
+            // What serves now accepts by itself.
+            _ = answers.wait_for(|answers| !*answers) => continue,
             () = stop.cancelled() => return,
         };
         let (stream, peer) = match accepted {

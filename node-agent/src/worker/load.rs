@@ -34,6 +34,7 @@ pub(super) async fn load(
         audit,
         replicas,
         is_run,
+        listens,
         max_request_body,
         initial_memory,
         health_path,
@@ -71,6 +72,7 @@ pub(super) async fn load(
         audit: level(audit),
         replicas,
         max_request_body,
+        listens,
         initial_memory,
     };
     let runtime = Arc::clone(&shared.runtime);

@@ -2,18 +2,23 @@
 //! control ends it. Decides nothing: that one has ended is told, and nothing is started again.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crds::Reason;
-use runtime::{Caller, Ended, Outcome, Saved, Start, Stop};
+use runtime::{Caller, Ended, Outcome, Ports, Saved, Start, Stop};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::slot::Slot;
-use crate::message::{FromWorker, RunEnd, RunId, RunOrder};
+use crate::message::{FromWorker, RunEnd, RunId, RunOrder, SlotId};
+
+/// The least time between two words on what a run listens on.
+const TELL_PAUSE: Duration = Duration::from_millis(100);
 
 /// The runs of one slot.
 #[derive(Default)]
@@ -30,17 +35,39 @@ struct Live {
     stop: Stop,
     /// Whether it looks for the word to end.
     can_be_asked: bool,
+    ports: Ports,
     cut: CancellationToken,
 }
 
 impl Live {
-    /// Asks it to end; says whether it makes sense to wait for it.
+    /// Asks it to end; says whether it makes sense to wait for it. One with ports accepts no more
+    /// connections from then on, and has those to finish that it has.
     fn ask(&self, wants_state: bool) -> bool {
-        match self.can_be_asked {
+        let waits = self.can_be_asked || !self.ports.is_empty();
+        match waits {
             true => self.stop.ask(wants_state),
             false => self.cut.cancel(),
         }
-        self.can_be_asked
+        waits
+    }
+
+    /// Returns when it has not listened as it is to for so long, with a port that is missing.
+    async fn silence(&self, longest: Duration) -> u16 {
+        let port = self.ports.silence(longest).await;
+        match self.stop.is_asked() {
+            // It need not any more.
+            true => pending().await,
+            false => port,
+        }
+    }
+
+    /// Returns when there is no more to wait for.
+    async fn ended(&self) {
+        tokio::select! {
+            () = self.cut.cancelled() => {}
+            // It does not look, and has nobody left to answer.
+            () = self.ports.idle(), if !self.can_be_asked => {}
+        }
     }
 }
 
@@ -53,17 +80,22 @@ impl Runs {
         };
         let tasks = shared.tasks.clone();
         tasks.spawn(self.tasks.track_future(async move {
-            let ended = live.cut.cancelled();
-            if tokio::time::timeout(grace, ended).await.is_err() {
-                live.cut.cancel();
-            }
+            // Either way; one that has ended takes no harm.
+            let _ = tokio::time::timeout(grace, live.ended()).await;
+            live.cut.cancel();
         }));
     }
 
     /// Asks all of them to end.
     pub(super) fn ask_all(&self) {
         for live in lock(&self.live).values() {
-            live.ask(false);
+            if live.ask(false) && !live.can_be_asked {
+                let live = live.clone();
+                self.tasks.spawn(async move {
+                    live.ended().await;
+                    live.cut.cancel();
+                });
+            }
         }
     }
 
@@ -88,6 +120,8 @@ pub(super) fn start(shared: &Shared, slot: &Arc<Slot>, order: RunOrder) {
         revision,
         trigger,
         takes_state,
+        ports,
+        start_timeout_seconds,
     } = order;
     // Whoever does not take it leaves it to nobody.
     let state = lock(&slot.runs().saved).remove(&replica);
@@ -99,8 +133,10 @@ pub(super) fn start(shared: &Shared, slot: &Arc<Slot>, order: RunOrder) {
     let live = Live {
         stop: Stop::default(),
         can_be_asked: serving.component().can_be_asked(),
+        ports: serving.component().ports(slot.listeners(&ports)),
         cut: shared.end.child_token(),
     };
+    let start_timeout = Duration::from_secs(start_timeout_seconds.into());
     let start = Start {
         caller: Some(Arc::new(Caller {
             trigger: trigger.into(),
@@ -108,6 +144,7 @@ pub(super) fn start(shared: &Shared, slot: &Arc<Slot>, order: RunOrder) {
         })),
         stop: live.stop.clone(),
         state: state.filter(|_| takes_state),
+        ports: live.ports.clone(),
     };
     let (tasks, tracker) = (shared.tasks.clone(), slot.runs().tasks.clone());
     lock(&slot.runs().live).insert(run, live.clone());
@@ -131,12 +168,24 @@ pub(super) fn start(shared: &Shared, slot: &Arc<Slot>, order: RunOrder) {
         let telling = async {
             if has_begun.await.is_ok() {
                 shared.say(FromWorker::Started { slot: id, run }).await;
+                let telling = tell_listening(&shared, id, run, &live.ports);
+                live.cut.run_until_cancelled(telling).await;
             }
         };
+        let running = async {
+            let ended = tokio::select! {
+                ended = running => Ok(ended),
+                port = live.silence(start_timeout) => Err(port),
+            };
+            // Whoever waits to cut it need not any more.
+            live.cut.cancel();
+            ended
+        };
         let (ended, ()) = tokio::join!(running, telling);
-        // Whoever waits to cut it need not any more.
-        live.cut.cancel();
-        let (end, saved) = told(ended);
+        let (end, saved) = match ended {
+            Ok(ended) => told(ended),
+            Err(port) => (silent(port), None),
+        };
         let runs = slot.runs();
         lock(&runs.live).remove(&run);
         if let Some(saved) = saved {
@@ -158,6 +207,33 @@ fn ended_by(reason: Reason) -> RunEnd {
         reason,
         exit_code: None,
         schema: None,
+        port: None,
+    }
+}
+
+/// It did not listen on this port.
+fn silent(port: u16) -> RunEnd {
+    RunEnd {
+        port: Some(port),
+        ..ended_by(Reason::NotListening)
+    }
+}
+
+/// Tells what it listens on, for as long as it runs.
+async fn tell_listening(shared: &Shared, slot: SlotId, run: RunId, ports: &Ports) {
+    let mut silent = ports.silent();
+    while !ports.is_empty() {
+        let message = FromWorker::Listening {
+            slot,
+            run,
+            silent: silent.borrow_and_update().clone(),
+        };
+        shared.say(message).await;
+        // A guest that comes and goes must not keep control busy.
+        sleep(TELL_PAUSE).await;
+        if silent.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -179,6 +255,7 @@ fn told(ended: Option<Ended>) -> (RunEnd, Option<Saved>) {
         },
         exit_code,
         schema: saved.as_ref().map(Saved::schema),
+        port: None,
     };
     (end, saved)
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use runtime::serve::Drain;
-use runtime::{Component, LoadError};
+use runtime::{Component, Listener, LoadError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -30,8 +30,11 @@ pub(super) struct Slot {
     table: RwLock<Arc<Table>>,
     turn: AtomicU64,
     runs: Runs,
-    /// Whether the slot has been weighed: its listeners accept from then on.
-    weighed: watch::Sender<bool>,
+    /// Whether the listeners accept requests: from the first weights on, unless all that has some
+    /// runs by itself.
+    answers: watch::Sender<bool>,
+    /// The sockets, by name, for what accepts by itself.
+    sockets: Mutex<BTreeMap<String, Listener>>,
     /// Ends the connections of this slot, gently.
     drain: Drain,
     /// The accept loops; replaced when the slot gets other listeners.
@@ -60,7 +63,8 @@ impl Slot {
             table: RwLock::new(Arc::new(Table::default())),
             turn: AtomicU64::new(0),
             runs: Runs::default(),
-            weighed: watch::channel(false).0,
+            answers: watch::channel(false).0,
+            sockets: Mutex::default(),
             drain: Drain::new(),
             accepting: Mutex::new(CancellationToken::new()),
         }
@@ -86,9 +90,25 @@ impl Slot {
         &self.drain
     }
 
-    /// Becomes true with the first weights.
-    pub(super) fn weighed(&self) -> watch::Receiver<bool> {
-        self.weighed.subscribe()
+    /// Whether requests are accepted, as that changes.
+    pub(super) fn answers(&self) -> watch::Receiver<bool> {
+        self.answers.subscribe()
+    }
+
+    /// Has these sockets from now on.
+    pub(super) fn listen_on(&self, sockets: BTreeMap<String, Listener>) {
+        *self.sockets() = sockets;
+    }
+
+    /// The sockets of these names, by the numbers beside them.
+    pub(super) fn listeners(&self, ports: &BTreeMap<String, u16>) -> BTreeMap<u16, Listener> {
+        let sockets = self.sockets();
+        let listener = |(name, port): (&String, &u16)| Some((*port, sockets.get(name)?.clone()));
+        ports.iter().filter_map(listener).collect()
+    }
+
+    fn sockets(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Listener>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the accept loops there are, and gives the token of those to come.
@@ -142,9 +162,11 @@ impl Slot {
             .iter()
             .map(|(_, weight)| *weight)
             .fold(0, u32::saturating_add);
+        let mut weighed = entries.iter();
+        let runs = !entries.is_empty() && weighed.all(|(one, _)| one.component.is_run());
         let table = Arc::new(Table { entries, total });
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
-        self.weighed.send_replace(true);
+        self.answers.send_replace(!runs);
     }
 
     /// Who serves the next request; nobody when no revision has a weight.
@@ -173,12 +195,13 @@ impl Slot {
     /// what runs end within `grace`.
     pub(super) async fn close(&self, linger: Duration, grace: Duration) {
         self.drain.start();
-        self.runs.ask_all();
         sleep(linger).await;
+        self.runs.ask_all();
         self.accepting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .cancel();
+        self.sockets().clear();
         let finished = async { tokio::join!(self.drain.finished(), self.runs.ended()) };
         if tokio::time::timeout(grace, finished).await.is_err() {
             self.cut();

@@ -90,6 +90,7 @@ fn running(weights: &[(&str, u32)], revisions: &[(&str, Phase)]) -> Running {
                         digest,
                         phase: phase.clone(),
                         run: None,
+                        listens: BTreeMap::new(),
                     },
                 )
             })

@@ -100,6 +100,7 @@ fn running_slot() -> impl Strategy<Value = RunningSlot> {
                             digest: digest(&name),
                             phase,
                             run: None,
+                            listens: BTreeMap::new(),
                         },
                     )
                 })
@@ -135,6 +136,7 @@ fn applied(running: &Running, plan: &Plan) -> Running {
                 digest: *digest,
                 phase: Phase::Preparing,
                 run: None,
+                listens: BTreeMap::new(),
             };
             slot.revisions.insert(name.clone(), revision);
         }

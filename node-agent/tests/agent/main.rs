@@ -19,6 +19,7 @@ mod laws;
 mod processes;
 mod rig;
 mod run_laws;
+mod run_ports;
 mod runs;
 mod slots;
 mod spawner;

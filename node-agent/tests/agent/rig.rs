@@ -12,12 +12,12 @@ use artifact::root::Roots;
 use artifact::signature::{SigningKey, sign};
 use artifact::{Digest, ImageReference, Parcel, trust::Policy};
 use bytes::Bytes;
-use capability::Ceiling;
-use crds::component::{HttpTrigger, RestartPolicy, RunTrigger, Trigger};
+use capability::{Ceiling, Span};
+use crds::component::{Health, HttpTrigger, RestartPolicy, RunPort, RunTrigger, Trigger};
 use crds::handover::Values;
 use crds::revision::{
-    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionRunTrigger, RevisionTrigger,
-    Seal,
+    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionRunPort, RevisionRunTrigger,
+    RevisionTrigger, Seal,
 };
 use crds::{ComponentPlacementStatus, WasmComponentSpec};
 use futures::FutureExt;
@@ -96,6 +96,18 @@ pub(crate) fn hello(version: u32) -> Bytes {
 
 pub(crate) fn worker() -> Bytes {
     Bytes::from_static(include_bytes!("../../../tests/guests/worker/worker.wasm"))
+}
+
+/// A TCP server that never looks whether it is to end.
+pub(crate) fn echo() -> Bytes {
+    Bytes::from_static(include_bytes!("../../../tests/guests/echo/echo.wasm"))
+}
+
+/// The same that looks.
+pub(crate) fn polite_echo() -> Bytes {
+    Bytes::from_static(include_bytes!(
+        "../../../tests/guests/echo/polite-echo.wasm"
+    ))
 }
 
 /// The same with a life and a state.
@@ -179,6 +191,13 @@ pub(crate) fn run_placement(replicas: u32, revisions: Vec<DesiredRevision>) -> D
     desired
 }
 
+fn revision_port(port: &RunPort) -> RevisionRunPort {
+    RevisionRunPort {
+        name: port.name.clone(),
+        port: port.port,
+    }
+}
+
 fn revision_trigger(trigger: &Trigger) -> RevisionTrigger {
     RevisionTrigger {
         name: trigger.name.clone(),
@@ -188,6 +207,7 @@ fn revision_trigger(trigger: &Trigger) -> RevisionTrigger {
         }),
         run: trigger.run.as_ref().map(|run| RevisionRunTrigger {
             restart_policy: run.restart_policy,
+            ports: run.ports.iter().map(revision_port).collect(),
         }),
     }
 }
@@ -245,8 +265,28 @@ impl Shelf {
             spec.args = args.iter().map(|arg| (*arg).to_owned()).collect();
             spec.triggers = vec![Trigger {
                 name: "main".to_owned(),
-                run: Some(RunTrigger { restart_policy }),
+                run: Some(RunTrigger {
+                    restart_policy,
+                    ports: Vec::new(),
+                }),
                 ..Trigger::default()
+            }];
+        });
+    }
+
+    /// The revisions that are put here from now on listen on this port, and do this.
+    pub(crate) fn listen(&self, port: i32, args: &[&str]) {
+        self.run(RestartPolicy::Always, args);
+        self.give(|spec| {
+            spec.health = Some(Health {
+                http_get: None,
+                start_timeout: Span::seconds(2),
+            });
+            let run = spec.triggers[0].run.as_mut().unwrap();
+            run.ports = vec![RunPort {
+                name: "tcp".to_owned(),
+                port,
+                ..RunPort::default()
             }];
         });
     }
@@ -301,7 +341,7 @@ impl Shelf {
             requests: Vec::new(),
             triggers: spec.triggers.iter().map(revision_trigger).collect(),
             limits: spec.limits(),
-            health: None,
+            health: spec.health.clone(),
             termination_grace_period_seconds: 5,
         };
         let name = document.revision_name();
@@ -460,6 +500,18 @@ impl Told {
             "never {what}; last told: {:#?}",
             self.0.borrow()
         );
+    }
+
+    /// Returns when its status is so, however long that takes.
+    pub(crate) fn until_forever(
+        &self,
+        wanted: impl Fn(&ComponentPlacementStatus) -> bool + Send + Sync + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let mut told = self.0.subscribe();
+        async move {
+            let seen = told.wait_for(|all| all.get(&key()).is_some_and(&wanted));
+            seen.await.map(drop).unwrap();
+        }
     }
 
     pub(crate) async fn until_serving(&self, revision: &str) {

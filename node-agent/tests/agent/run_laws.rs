@@ -1,6 +1,6 @@
 //! What holds for the replicas of a component that runs by itself, whatever they were doing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use artifact::Digest;
 use crds::Reason;
@@ -11,15 +11,18 @@ use node_agent::control::plan::{
 };
 use node_agent::message::RunEnd;
 use node_agent::{Desired, DesiredPlacement, DesiredRevision, PlacementKey};
-use proptest::collection::btree_map;
+use proptest::collection::{btree_map, btree_set};
+use proptest::option;
 use proptest::prelude::*;
 
 const ROUNDS: usize = 40;
 const REPLICAS: u32 = 4;
+const PORT: u16 = 5000;
 const DONE: RunEnd = RunEnd {
     reason: Reason::RunCompleted,
     exit_code: Some(0),
     schema: None,
+    port: None,
 };
 
 fn key() -> PlacementKey {
@@ -54,6 +57,7 @@ fn slot(replicas: u32, runs: Runs) -> RunningSlot {
             digest: Digest::of(name.as_bytes()),
             phase: Phase::Prepared,
             run: Some(RestartPolicy::OnFailure),
+            listens: BTreeMap::new(),
         };
         (name.to_owned(), revision)
     };
@@ -75,9 +79,13 @@ fn run() -> impl Strategy<Value = Run> {
         any::<bool>().prop_map(|due| RunState::Waiting { due }),
     ];
     let revision = prop_oneof![Just("new"), Just("old")];
-    (state, revision).prop_map(|(state, revision)| Run {
+    let silent = btree_set(Just(PORT), 0..=1);
+    let follows = option::of(Just("old".to_owned()));
+    (state, revision, silent, follows).prop_map(|(state, revision, silent, follows)| Run {
         revision: revision.into(),
         state,
+        silent,
+        follows,
     })
 }
 
@@ -109,6 +117,7 @@ fn applied(runs: &Runs, orders: &RunOrders) -> Runs {
             RunState::Running { steady } => *steady = true,
             RunState::Ending => {}
         }
+        run.silent.clear();
     }
     runs.live.retain(|_, run| run.state != RunState::Ending);
     for replica in &orders.end {
@@ -122,6 +131,8 @@ fn applied(runs: &Runs, orders: &RunOrders) -> Runs {
         let run = Run {
             revision: revision.clone(),
             state: RunState::Starting,
+            silent: BTreeSet::from([PORT]),
+            follows: None,
         };
         runs.live.insert(*replica, run);
     }
@@ -146,8 +157,8 @@ proptest! {
                 prop_assert!(live.is_none(), "{replica}: {now:#?}");
             } else if !is_over {
                 let state = RunState::Running { steady: true };
-                let run = Run { revision: "new".into(), state };
-                prop_assert_eq!(live, Some(&run));
+                let is_there = live.is_some_and(|run| run.revision == "new" && run.state == state);
+                prop_assert!(is_there, "{replica}: {now:#?}");
             }
         }
     }
@@ -168,10 +179,34 @@ proptest! {
         if making == 1 {
             let mut kept = runs.live.iter().filter(|(replica, _)| **replica < replicas);
             let is_settled = kept.all(|(_, run)| match run.state {
-                RunState::Running { steady } => steady || run.revision == "old",
+                RunState::Running { steady } => {
+                    (steady && run.silent.is_empty()) || run.revision == "old"
+                }
                 _ => false,
             });
             prop_assert!(is_settled);
+        }
+    }
+
+    #[test]
+    fn connections_are_accepted_by_the_wanted_revision_once_no_replica_has_another(
+        replicas in 0..=REPLICAS, runs in runs()
+    ) {
+        let mut slot = slot(replicas, runs);
+        for revision in slot.revisions.values_mut() {
+            revision.listens = BTreeMap::from([("tcp".into(), PORT)]);
+        }
+        let live = slot.runs.live.range(..replicas).map(|(_, run)| run);
+        let accepting: Vec<&str> = live.clone().filter_map(Run::accepts).collect();
+        let accepted_by = slot.accepted_by(replicas);
+        prop_assert_eq!(accepted_by.is_some(), !accepting.is_empty());
+        if accepted_by == Some("new") {
+            prop_assert!(accepting.iter().all(|revision| *revision == "new"));
+        }
+        for run in live {
+            // Whoever waits to be started again has nobody in its place.
+            let waits = matches!(run.state, RunState::Waiting { .. });
+            prop_assert!(!waits || run.accepts().is_none());
         }
     }
 

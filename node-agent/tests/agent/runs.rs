@@ -97,6 +97,7 @@ async fn a_run_that_fails_says_how_and_is_started_again_after_a_pause() {
             let end = RunEnd {
                 reason: Reason::GuestError,
                 exit_code: Some(3),
+                port: None,
             };
             !status.ready
                 && reason(status) == "RunRestarting"

@@ -201,12 +201,15 @@ fn would_refuse(observed: &Observed, outlook: &Outlook) -> Vec<WouldRefuse> {
 }
 
 fn url(observed: &Observed, name: &str, namespace: &str) -> String {
-    let http = observed
-        .component
-        .spec
-        .triggers
-        .iter()
-        .find_map(|trigger| trigger.http.as_ref());
+    let triggers = &observed.component.spec.triggers;
+    let listened = triggers.iter().find_map(|trigger| {
+        let run = trigger.run.as_ref()?;
+        run.ports.first()
+    });
+    if let Some(port) = listened {
+        return format!("tcp://{name}.{namespace}.svc:{}", port.port);
+    }
+    let http = triggers.iter().find_map(|trigger| trigger.http.as_ref());
     match http.map(|http| http.port) {
         Some(80) | None => format!("http://{name}.{namespace}.svc"),
         Some(port) => format!("http://{name}.{namespace}.svc:{port}"),

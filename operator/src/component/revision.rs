@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use artifact::{Digest, ImageReference};
 use capability::Request;
+use crds::component::RunPort;
 use crds::names;
 use crds::revision::{
-    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionRunTrigger, RevisionTrigger,
-    Seal,
+    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionRunPort, RevisionRunTrigger,
+    RevisionTrigger, Seal,
 };
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -87,12 +88,20 @@ pub fn revision(validated: &Validated, digest: &Digest, requests: &[Request]) ->
                 }),
                 run: trigger.run.as_ref().map(|run| RevisionRunTrigger {
                     restart_policy: run.restart_policy,
+                    ports: run.ports.iter().map(listened).collect(),
                 }),
             })
             .collect(),
         limits: validated.limits.clone(),
         health: validated.health.clone(),
         termination_grace_period_seconds: validated.rollout.termination_grace_period_seconds,
+    }
+}
+
+fn listened(port: &RunPort) -> RevisionRunPort {
+    RevisionRunPort {
+        name: port.name.clone(),
+        port: port.port,
     }
 }
 

@@ -196,11 +196,17 @@ fn constraints(component: &WasmComponent) -> Vec<Constraint> {
 /// What an agent must be able to do for what is asked.
 fn features(spec: &WasmComponentSpec) -> BTreeSet<String> {
     let http = spec.triggers.iter().any(|trigger| trigger.http.is_some());
+    let mut runs = spec
+        .triggers
+        .iter()
+        .filter_map(|trigger| trigger.run.as_ref());
+    let listens = runs.any(|run| !run.ports.is_empty());
     let capable = spec.capabilities != Capabilities::default() || !spec.volumes.is_empty();
     let starts = spec.capabilities.process != Processes::default();
     let needed = [
         (http, feature::HTTP),
         (spec.is_run(), feature::RUN),
+        (listens, feature::RUN_PORTS),
         (capable, feature::CAPABILITIES),
         (starts, feature::PROCESS),
     ];

@@ -9,7 +9,7 @@ use std::time::Duration;
 use artifact::component::{Facts, World};
 use artifact::{Digest, SignedBy, Signer};
 use capability::{Bytes, Request};
-use crds::component::{ActiveRevision, PinnedRevision, RolloutFailure, UpdatingRevision};
+use crds::component::{ActiveRevision, PinnedRevision, RolloutFailure, Trigger, UpdatingRevision};
 use crds::placement::{Phase, PlacedPort, PlacedRevision, RevisionStatus, RunStatus};
 use crds::revision::Seal;
 use crds::{
@@ -166,9 +166,9 @@ pub(super) fn observed(given: Given, validated: Option<&Validated>) -> Observed 
         .spec
         .triggers
         .iter()
-        .filter(|trigger| trigger.port().is_some())
+        .flat_map(Trigger::ports)
         .zip(20_017..)
-        .map(|(trigger, port)| (trigger.name.clone(), port))
+        .map(|((name, _), port)| (name.to_owned(), port))
         .collect();
     let facts: Nodes = nodes
         .into_iter()

@@ -4,7 +4,8 @@
 //! node blocks. Until the first use there is no client, no resolver and no socket. In comes
 //! nothing but the component's triggers. One module each: `dial` connects, `lookups` and
 //! `names` resolve, `addresses` judges, `client` keeps HTTP connections, `tls` trusts,
-//! `credential` is lent, `sockets` is what wasi:sockets sees.
+//! `credential` is lent, `sockets` is what wasi:sockets sees, `tcp` what it sees of a component with
+//! ports.
 
 mod addresses;
 mod client;
@@ -15,6 +16,7 @@ mod names;
 mod places;
 mod settings;
 pub(crate) mod sockets;
+pub(crate) mod tcp;
 mod tls;
 mod uplink;
 

@@ -54,7 +54,7 @@ impl Stop {
         *self.0.borrow() == Wish::EndAndSave
     }
 
-    async fn asked(&self) {
+    pub(crate) async fn asked(&self) {
         // It fails only without a sender, and there is one here.
         let _ = self
             .0

@@ -37,6 +37,7 @@ impl Living {
             caller: None,
             stop: stop.clone(),
             state,
+            ..Start::default()
         };
         self.component.run(start, || {}).await
     }

@@ -29,6 +29,7 @@ mod living;
 mod memory;
 mod network;
 mod output;
+mod ports;
 mod processes;
 mod requests;
 mod reuse;

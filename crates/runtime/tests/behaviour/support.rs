@@ -27,6 +27,12 @@ pub(crate) const WORKER: &[u8] = include_bytes!("../../../../tests/guests/worker
 /// The same with a life and a state.
 pub(crate) const LIVING: &[u8] = include_bytes!("../../../../tests/guests/worker/living.wasm");
 
+pub(crate) const ECHO: &[u8] = include_bytes!("../../../../tests/guests/echo/echo.wasm");
+
+/// The same that looks whether it is to end.
+pub(crate) const POLITE_ECHO: &[u8] =
+    include_bytes!("../../../../tests/guests/echo/polite-echo.wasm");
+
 /// Of WASI 0.3.
 pub(crate) const ASYNC_HELLO: &[u8] =
     include_bytes!("../../../../tests/guests/async-hello/async-hello.wasm");
@@ -115,6 +121,7 @@ pub(crate) fn workload(name: &str) -> Workload {
         audit: AuditLevel::default(),
         replicas: 1,
         max_request_body: MIB,
+        listens: false,
         initial_memory: 17 * 64 * 1024,
     }
 }

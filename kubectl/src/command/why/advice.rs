@@ -135,6 +135,7 @@ pub(super) fn next(
         | Reason::LinkFailed
         | Reason::StartFailed
         | Reason::StartTimeout
+        | Reason::NotListening
         | Reason::HealthCheckFailed
         | Reason::CrashQuarantined
         | Reason::MemoryExceeded

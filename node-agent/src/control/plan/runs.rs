@@ -30,6 +30,13 @@ pub struct Run {
     pub revision: String,
     /// How far it is.
     pub state: RunState,
+    /// The ports that it does not listen on yet.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub silent: BTreeSet<u16>,
+    /// The revision that accepted before it, whose place it takes: while it is on its way,
+    /// connections wait for it, and nobody is to go elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
 }
 
 /// How far a replica is.
@@ -80,7 +87,62 @@ impl Runs {
     }
 }
 
+impl Run {
+    /// Whether it runs, and does all that it is to do.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, RunState::Running { .. }) && self.silent.is_empty()
+    }
+
+    /// The revision that accepts connections in its place, or did until just now.
+    pub fn accepts(&self) -> Option<&str> {
+        match self.state {
+            RunState::Waiting { .. } => None,
+            RunState::Running { .. } | RunState::Ending if self.silent.is_empty() => {
+                Some(&self.revision)
+            }
+            RunState::Running { .. } | RunState::Ending | RunState::Starting => {
+                self.follows.as_deref()
+            }
+        }
+    }
+}
+
 impl RunningSlot {
+    /// The revision that accepts connections on the ports of a component that listens by itself:
+    /// the one that shall, once each replica is its own. `None` when nobody does.
+    pub fn accepted_by(&self, replicas: u32) -> Option<&str> {
+        let (wanted, _) = self.runs_by()?;
+        let live = self.runs.live.range(..replicas);
+        let accepting: BTreeSet<&str> = live.filter_map(|(_, run)| run.accepts()).collect();
+        let earlier = accepting.iter().find(|revision| **revision != wanted);
+        earlier.or(accepting.first()).copied()
+    }
+
+    /// Whether what it runs listens on ports by itself.
+    pub fn listens(&self) -> bool {
+        self.listened().next().is_some()
+    }
+
+    /// A port that one of its replicas does not listen on, by name.
+    pub fn silent(&self) -> Option<String> {
+        let runs = self.runs.live.values();
+        let mut running = runs.filter(|run| matches!(run.state, RunState::Running { .. }));
+        running.find_map(|run| Some(self.name_of(*run.silent.first()?)))
+    }
+
+    /// The name of a port that it listens on.
+    pub fn name_of(&self, port: u16) -> String {
+        let name = self.listened().find(|(_, of)| **of == port);
+        name.map_or_else(|| port.to_string(), |(name, _)| name.clone())
+    }
+
+    fn listened(&self) -> impl Iterator<Item = (&String, &u16)> {
+        let revision = self
+            .runs_by()
+            .and_then(|(name, _)| self.revisions.get(name));
+        revision.into_iter().flat_map(|revision| &revision.listens)
+    }
+
     /// The revision that has the most weight, and how it runs; `None` when it is asked instead.
     pub fn runs_by(&self) -> Option<(&str, RestartPolicy)> {
         let weights = self.weights.as_ref()?;
@@ -121,7 +183,9 @@ pub(super) fn plan(slot: &RunningSlot, replicas: u32) -> RunOrders {
     let is_settled = |(replica, run): (&u32, &Run)| {
         *replica >= replicas
             || match run.state {
-                RunState::Running { steady } => steady || run.revision != revision,
+                RunState::Running { steady } => {
+                    (steady && run.silent.is_empty()) || run.revision != revision
+                }
                 RunState::Starting | RunState::Ending | RunState::Waiting { .. } => false,
             }
     };

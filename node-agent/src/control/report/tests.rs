@@ -45,6 +45,7 @@ fn slot(weights: &[&str], revisions: &[(&str, Phase)]) -> RunningSlot {
                         digest,
                         phase: phase.clone(),
                         run: None,
+                        listens: BTreeMap::new(),
                     },
                 )
             })

@@ -3,7 +3,7 @@
 //! `validate::revision`, so that a seal alone grants nothing.
 
 use crds::component::Trigger;
-use crds::revision::{RevisionDocument, RevisionTrigger};
+use crds::revision::{RevisionDocument, RevisionRunPort, RevisionTrigger};
 use crds::{WasmComponentSpec, component};
 
 /// Whether the component names this very revision in `rollout.pin`: then it gives all that is
@@ -80,9 +80,18 @@ fn is_given(trigger: &RevisionTrigger, spec: &WasmComponentSpec) -> bool {
         }
         (None, Some(_)) | (Some(_), None) => false,
     };
-    let policy = run.as_ref().map(|run| run.restart_policy);
-    let given = given.run.as_ref().map(|run| run.restart_policy);
-    is_http_given && policy == given
+    let is_run_given = match (run, &given.run) {
+        (None, None) => true,
+        (Some(run), Some(given)) => {
+            let listened = |port: &RevisionRunPort| {
+                let mut ports = given.ports.iter();
+                ports.any(|one| one.name == port.name && one.port == port.port)
+            };
+            run.restart_policy == given.restart_policy && run.ports.iter().all(listened)
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    };
+    is_http_given && is_run_given
 }
 
 fn is_within(limits: &capability::Limits, given: &capability::Limits) -> bool {
@@ -127,9 +136,9 @@ mod tests {
 
     fn health() -> Health {
         Health {
-            http_get: HttpGet {
+            http_get: Some(HttpGet {
                 path: "/healthz".into(),
-            },
+            }),
             start_timeout: Health::default_start_timeout(),
         }
     }

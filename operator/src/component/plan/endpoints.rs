@@ -47,8 +47,10 @@ fn slices(
     let service::Standing::Ours(service) = &observed.service else {
         return Changes::default();
     };
-    // What was called before, and runs by itself now: nobody answers.
-    if observed.component.spec.is_run() {
+    // What was called before, and runs by itself now without ports: nobody answers.
+    let spec = &observed.component.spec;
+    let has_ports = spec.triggers.iter().any(|one| one.ports().next().is_some());
+    if spec.is_run() && !has_ports {
         return Changes {
             delete: observed.slices.clone(),
             ..Changes::default()

@@ -1,9 +1,9 @@
 //! wasi:sockets as a component sees it: connects to what it is granted, and nothing else.
 //!
 //! The sockets themselves are wasmtime's; which of them are made, what they connect to and
-//! how a name becomes addresses is decided here, for WASI 0.2 and 0.3 alike. Nothing is ever
-//! bound, listened on or accepted: in come only triggers. Linked by `link` over wasmtime's
-//! own interfaces.
+//! how a name becomes addresses is decided here, for WASI 0.2 and 0.3 alike. None of these is
+//! ever bound, listened on or accepted: in come only triggers, and to a component with ports what
+//! `tcp` accepts. Linked by `link` over wasmtime's own interfaces.
 
 use super::Network;
 use super::dial::DialError;
@@ -28,7 +28,7 @@ use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsView};
 use wasmtime_wasi::{WasiCtxBuilder, async_trait, p3};
 
 /// As wasmtime links it; a guest may import any 0.2.
-const TCP_CREATE: &str = "wasi:sockets/tcp-create-socket@0.2.12";
+pub(super) const TCP_CREATE: &str = "wasi:sockets/tcp-create-socket@0.2.12";
 const UDP_CREATE: &str = "wasi:sockets/udp-create-socket@0.2.12";
 const IP_NAME_LOOKUP: &str = "wasi:sockets/ip-name-lookup@0.2.12";
 const TYPES_P3: &str = "wasi:sockets/types@0.3.0";
