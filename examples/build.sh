@@ -172,11 +172,19 @@ echo_server() {
     component echo polite-echo.wasm polite-echo 1.0.0
 }
 
-guests="hello data-processor releases probe async-hello caller files starter worker echo"
+# Written by hand, function by function: no toolchain but wasm-tools.
+tools() {
+    cd "$root/tests/guests/tools"
+    mkdir -p "$CARGO_TARGET_DIR"
+    wasm-tools component embed tools.wit tools.wat -o "$CARGO_TARGET_DIR/tools.wasm"
+    wasm-tools component new "$CARGO_TARGET_DIR/tools.wasm" | finish tools.wasm tools 1.0.0
+}
+
+guests="hello data-processor releases probe async-hello caller files starter worker echo tools"
 [ $# -gt 0 ] || set -- $guests
 for guest in "$@"; do
     case $guest in
-    hello | probe | releases | caller | files | starter | worker) "$guest" ;;
+    hello | probe | releases | caller | files | starter | worker | tools) "$guest" ;;
     async-hello) async_hello ;;
     data-processor) data_processor ;;
     echo) echo_server ;;

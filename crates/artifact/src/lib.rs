@@ -9,6 +9,7 @@
 pub mod component;
 mod digest;
 mod evidence;
+pub mod interface;
 pub mod limits;
 pub mod manifest;
 pub mod manifest_section;

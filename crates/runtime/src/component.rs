@@ -1,4 +1,4 @@
-//! A loaded component that answers requests, or runs. No instance of it is alive in between.
+//! A loaded component that answers requests or calls, or runs. No instance of it is alive in between.
 //!
 //! Puts admission, limits and the exchange, or a run, together. Made by `Runtime::load`; the node agent
 //! holds one per revision, and dropping it unmaps the code once the last call has ended.
@@ -17,6 +17,7 @@ use crate::guest::{Backings, Given, StoreLimits};
 use crate::http::exchange::{Incoming, Service, exchange, is_cut};
 use crate::http::proxy::Proxy;
 use crate::http::{Body, answer};
+use crate::invoke::{self, Calls, Invoke, InvokeError, Returned};
 use crate::latency::Latencies;
 use crate::limits::Budget;
 use crate::outcome::{Outcome, Stats, Tally};
@@ -24,6 +25,7 @@ use crate::output::Lines;
 use crate::run::{Command, Ended, Listener, Ports, Start};
 use crate::runtime::Node;
 use crate::serve::Handler;
+use crate::typed::{Function, WaveError, wave};
 use crate::workload::{Identity, Mount, Workload};
 use bytes::Bytes;
 use capability::{Effective, Rule, Values};
@@ -50,14 +52,18 @@ pub struct Component {
 /// How it is entered.
 #[derive(Debug)]
 enum Entry {
-    Serve(Service),
+    /// At least one of the two.
+    Serve {
+        http: Option<Service>,
+        calls: Option<Calls>,
+    },
     Run(Command),
 }
 
 /// What a component is called by.
 pub(crate) enum Way {
-    /// Requests.
-    Proxy(Proxy),
+    /// Requests: to its handler, or to its functions.
+    Serve(Option<Proxy>, Option<Invoke>),
     /// Whoever wants it to run.
     Command(Command),
 }
@@ -99,7 +105,7 @@ impl Component {
         let files = Files::new(&node.files, &workload.effective, &audit, mounts)?;
         let processes = Processes::new(config.spawner.as_ref(), &workload.effective, &audit);
         let limits = match &way {
-            Way::Proxy(_) => StoreLimits::new(config),
+            Way::Serve(..) => StoreLimits::new(config),
             Way::Command(_) => StoreLimits::of_run(config),
         };
         let backings = Backings {
@@ -123,13 +129,20 @@ impl Component {
         };
         let (account, cut) = (Arc::new(account), watch::Sender::new(false));
         let entry = match way {
-            Way::Proxy(proxy) => Entry::Serve(Service {
-                proxy: Arc::new(proxy),
-                account: Arc::clone(&account),
-                body_idle: config.body_idle,
-                max_duration: config.max_duration,
-                cut: cut.clone(),
-            }),
+            Way::Serve(proxy, invoke) => Entry::Serve {
+                http: proxy.map(|proxy| Service {
+                    proxy: Arc::new(proxy),
+                    account: Arc::clone(&account),
+                    body_idle: config.body_idle,
+                    max_duration: config.max_duration,
+                    cut: cut.clone(),
+                }),
+                calls: invoke.map(|invoke| Calls {
+                    invoke,
+                    account: Arc::clone(&account),
+                    cut: cut.clone(),
+                }),
+            },
             Way::Command(command) => Entry::Run(command),
         };
         Ok(Component {
@@ -161,7 +174,7 @@ impl Component {
         self.account
             .given
             .refresh(effective, values, mounts, credentials)?;
-        if let Entry::Serve(service) = &self.entry {
+        if let Some(service) = self.http() {
             service.proxy.dismiss();
         }
         Ok(())
@@ -195,7 +208,12 @@ impl Component {
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let Entry::Serve(service) = &self.entry else {
+        if let (Some(calls), Some(caller)) = (self.calls(), caller)
+            && calls.invoke.has_door(&caller.trigger)
+        {
+            return invoke::exchange(calls, caller, request).await;
+        }
+        let Some(service) = self.http() else {
             return answer(Outcome::GuestError);
         };
         match self.slots.take().await {
@@ -213,6 +231,45 @@ impl Component {
                 self.account.tally.count(outcome);
                 answer(outcome)
             }
+        }
+    }
+
+    fn http(&self) -> Option<&Service> {
+        match &self.entry {
+            Entry::Serve { http, .. } => http.as_ref(),
+            Entry::Run(_) => None,
+        }
+    }
+
+    fn calls(&self) -> Option<&Calls> {
+        match &self.entry {
+            Entry::Serve { calls, .. } => calls.as_ref(),
+            Entry::Run(_) => None,
+        }
+    }
+
+    /// The functions that it was loaded to be called by.
+    #[must_use]
+    pub fn functions(&self) -> &[Function] {
+        self.calls().map_or(&[], |calls| calls.invoke.functions())
+    }
+
+    /// Of a call in the notation of WIT, the name of the function: `add` of `add(1, 2)`.
+    ///
+    /// # Errors
+    /// When it is no call.
+    pub fn called(text: &str) -> Result<String, WaveError> {
+        wave::called(text)
+    }
+
+    /// Calls one of its functions with arguments in the notation of WIT: `add(1, 2)`.
+    ///
+    /// # Errors
+    /// When it can not be called so, or the call ended before it gave anything.
+    pub async fn invoke(&self, function: &Function, text: &str) -> Result<Returned, InvokeError> {
+        match self.calls() {
+            Some(calls) => calls.typed(function, text).await,
+            None => Err(Outcome::GuestError.into()),
         }
     }
 
@@ -270,7 +327,7 @@ impl Component {
         self.instantiate(limit)
             .await
             .map_err(|outcome| ProbeFailure::Failed(outcome, outcome.message().to_owned()))?;
-        let (Some(path), Entry::Serve(service)) = (path, &self.entry) else {
+        let (Some(path), Some(service)) = (path, self.http()) else {
             return Ok(());
         };
         let request = health_check(path).ok_or_else(|| {
@@ -299,7 +356,14 @@ impl Component {
         call.exempt();
         let instance = async {
             match &self.entry {
-                Entry::Serve(service) => service.proxy.instantiate(&call).await,
+                Entry::Serve {
+                    http: Some(service),
+                    ..
+                } => service.proxy.instantiate(&call).await,
+                Entry::Serve {
+                    calls: Some(calls), ..
+                } => calls.invoke.instantiate(&call).await,
+                Entry::Serve { .. } => Ok(()),
                 Entry::Run(command) => command.instantiate(&call).await,
             }
         };

@@ -88,6 +88,24 @@ pub enum LoadError {
         "the component exports neither wasi:cli/run of WASI 0.2 nor lighterman:core/lifecycle; it can not be run"
     )]
     NoRun,
+    /// No interface of that name and version is exported.
+    #[error(
+        "the component exports no {wanted}; it exports {}", if .exported.is_empty() { "no interface" } else { .exported }
+    )]
+    NoInterface {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        exported: String,
+    },
+    /// An interface has a function that nobody could call from outside.
+    #[error("{function} can not be called from outside: {unfit}; offer an interface without it")]
+    Unfit {
+        /// The function, with its interface.
+        function: String,
+        /// Why.
+        unfit: crate::typed::Unfit,
+    },
     /// The component needs an engine that is switched off.
     #[error(
         "the component needs WASI 0.3, which is off on this node; start the agent with --p3 or build for WASI 0.2"

@@ -5,7 +5,7 @@
 //! gets when it sends requests itself. Knows no sockets: those are `serve`'s.
 
 mod answer;
-mod body;
+pub(crate) mod body;
 pub(crate) mod exchange;
 pub(crate) mod head;
 pub(crate) mod instance;
@@ -14,4 +14,5 @@ pub(crate) mod proxy;
 pub(crate) mod resting;
 
 pub use answer::answer;
+pub(crate) use answer::refusal;
 pub use body::{Body, BodyError};

@@ -18,6 +18,7 @@ mod errand;
 mod error;
 mod guest;
 pub mod http;
+mod invoke;
 mod latency;
 mod limits;
 mod link;
@@ -28,6 +29,7 @@ mod run;
 mod runtime;
 pub mod serve;
 mod ticker;
+mod typed;
 mod workload;
 
 pub use crate::capability::audit::{
@@ -42,8 +44,10 @@ pub use config::Config;
 pub use engine::{EngineClass, WASMTIME_VERSION, bare_engine};
 pub use error::{CodeError, CompileError, Error, LoadError};
 pub use http::Body;
+pub use invoke::{Door, InvokeError, Returned};
 pub use outcome::{Outcome, Stats};
 pub use output::Output;
 pub use run::{Ended, Listener, Ports, Saved, Start, Stop};
 pub use runtime::Runtime;
+pub use typed::{Function, Strangeness, Unfit, WaveError};
 pub use workload::{Identity, Mount, Workload};

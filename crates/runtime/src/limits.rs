@@ -132,6 +132,16 @@ impl HostBytes {
             bytes,
         })
     }
+
+    /// Charges more, before the host allocates it.
+    ///
+    /// # Errors
+    /// As `hold`; what is held already stays.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Outcome> {
+        self.call.charge(bytes as u64)?;
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        Ok(())
+    }
 }
 
 impl Waiting {

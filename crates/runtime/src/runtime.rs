@@ -16,6 +16,7 @@ use crate::guest::Guest;
 use crate::http::instance::Handler;
 use crate::http::proxy::Proxy;
 use crate::http::resting::Resting;
+use crate::invoke::{Door, Invoke};
 use crate::limits::Budget;
 use crate::link::link;
 use crate::output::Output;
@@ -117,14 +118,42 @@ impl Runtime {
     /// than a call may have, a volume can not be used, or the code is of another engine.
     pub fn load(&self, code: &Code, workload: Workload) -> Result<Arc<Component>, LoadError> {
         self.load_to(code, workload, |engine, resting, class, instance| {
-            let no_handler = |_: wasmtime::Error| LoadError::NoHandler {
-                class: class.name(),
-            };
-            let handler = match class.is_p3() {
-                true => Handler::P3(ServicePre::new(instance).map_err(no_handler)?),
-                false => Handler::P2(ProxyPre::new(instance).map_err(no_handler)?),
-            };
-            Ok(Way::Proxy(Proxy::new(engine, handler, resting)))
+            let proxy = proxy(engine, resting, class, instance)?;
+            Ok(Way::Serve(Some(proxy), None))
+        })
+    }
+
+    /// As `load`, to have its functions called by the requests of some triggers; those of all
+    /// others go to its handler, if `handles`.
+    ///
+    /// # Errors
+    /// As `load`, and when it does not export what the doors open, or nobody could call it.
+    pub fn load_functions(
+        &self,
+        code: &Code,
+        workload: Workload,
+        doors: &[Door],
+        handles: bool,
+    ) -> Result<Arc<Component>, LoadError> {
+        let name = workload.identity.component.clone();
+        self.load_to(code, workload, |engine, resting, class, instance| {
+            let invoke = Invoke::behind(engine.clone(), instance.clone(), &name, doors)?;
+            let proxy = handles.then(|| proxy(engine, resting, class, instance));
+            Ok(Way::Serve(proxy.transpose()?, Some(invoke)))
+        })
+    }
+
+    /// As `load`, to have any of its functions called by whoever holds it: `Component::invoke`.
+    ///
+    /// # Errors
+    /// As `load`, but it needs no handler.
+    pub fn load_to_invoke(
+        &self,
+        code: &Code,
+        workload: Workload,
+    ) -> Result<Arc<Component>, LoadError> {
+        self.load_to(code, workload, |engine, _, _, instance| {
+            Ok(Way::Serve(None, Some(Invoke::all(engine, instance))))
         })
     }
 
@@ -200,4 +229,21 @@ impl Runtime {
     pub fn config(&self) -> &Config {
         &self.config
     }
+}
+
+/// What answers requests by the handler that a component exports.
+fn proxy(
+    engine: Engine,
+    resting: Option<Arc<Resting>>,
+    class: EngineClass,
+    instance: InstancePre<Guest>,
+) -> Result<Proxy, LoadError> {
+    let no_handler = |_: wasmtime::Error| LoadError::NoHandler {
+        class: class.name(),
+    };
+    let handler = match class.is_p3() {
+        true => Handler::P3(ServicePre::new(instance).map_err(no_handler)?),
+        false => Handler::P2(ProxyPre::new(instance).map_err(no_handler)?),
+    };
+    Ok(Proxy::new(engine, handler, resting))
 }

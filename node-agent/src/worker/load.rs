@@ -114,7 +114,10 @@ pub(super) fn refused(reason: Reason, message: String) -> Refused {
 fn load_reason(error: &LoadError) -> Reason {
     match error {
         LoadError::ImportNotGranted { .. } => Reason::ImportNotGranted,
-        LoadError::NoHandler { .. } | LoadError::NoRun => Reason::ExportMissing,
+        LoadError::NoHandler { .. }
+        | LoadError::NoRun
+        | LoadError::NoInterface { .. }
+        | LoadError::Unfit { .. } => Reason::ExportMissing,
         LoadError::P3Off => Reason::FeatureMissing,
         LoadError::Metering { .. } => Reason::LinkFailed,
         LoadError::MemoryTooSmall { .. } => Reason::MemoryExceeded,

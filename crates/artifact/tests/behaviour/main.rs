@@ -17,6 +17,7 @@ mod cosign_2;
 mod demands;
 mod digests;
 mod hostile;
+mod interfaces;
 mod keyless;
 mod keys;
 mod laws;

@@ -8,6 +8,7 @@ use super::body::Body;
 use crate::outcome::Outcome;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
+use serde_json::json;
 
 /// The response for a call that ended without an answer of its guest.
 #[must_use]
@@ -24,6 +25,20 @@ pub fn answer(outcome: Outcome) -> Response<Body> {
     if status(outcome) == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
+}
+
+/// The response to a request that calls nothing, or calls it wrongly: what is wrong, and where in
+/// the request's JSON, so far as that is known.
+pub(crate) fn refusal(status: StatusCode, message: &str, path: Option<&str>) -> Response<Body> {
+    let mut answer = json!({"reason": Outcome::BadRequest.name(), "message": message});
+    if let (Some(path), Some(answer)) = (path, answer.as_object_mut()) {
+        answer.insert("path".to_owned(), path.into());
+    }
+    let mut response = Response::new(Body::text(format!("{answer}\n")));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
     response
 }
 

@@ -5,7 +5,7 @@
 //! able to tell a whole response from a part.
 
 use crate::call::Call;
-use crate::limits::Waiting;
+use crate::limits::{HostBytes, Waiting};
 use crate::outcome::Outcome;
 use crate::serve::Busy;
 use bytes::Bytes;
@@ -34,7 +34,7 @@ pub struct Body {
 pub struct BodyError(pub Outcome);
 
 /// The body of a request, up to its limit.
-pub(super) struct RequestBody<B> {
+pub(crate) struct RequestBody<B> {
     body: B,
     limit: u64,
     received: u64,
@@ -45,6 +45,11 @@ pub(super) struct RequestBody<B> {
 
 enum Content {
     Text(Option<Bytes>),
+    /// What the runtime has written for a guest, on the account of its call.
+    Written {
+        text: Option<Bytes>,
+        _held: HostBytes,
+    },
     /// All of it has been produced; it only waits to be sent.
     Whole {
         body: WasiBody,
@@ -67,6 +72,16 @@ impl Body {
     pub fn text(text: impl Into<Bytes>) -> Body {
         Body {
             content: Content::Text(Some(text.into())),
+            busy: None,
+        }
+    }
+
+    pub(crate) fn written(text: impl Into<Bytes>, held: HostBytes) -> Body {
+        Body {
+            content: Content::Written {
+                text: Some(text.into()),
+                _held: held,
+            },
             busy: None,
         }
     }
@@ -116,7 +131,9 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.content {
-            Content::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Content::Text(text) | Content::Written { text, .. } => {
+                Poll::Ready(text.take().map(|text| Ok(Frame::data(text))))
+            }
             Content::Whole { body, call } => {
                 let frame = ready!(Pin::new(body).poll_frame(context));
                 Poll::Ready(frame.map(|frame| {
@@ -150,7 +167,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Text(text) => text.is_none(),
+            Content::Text(text) | Content::Written { text, .. } => text.is_none(),
             Content::Whole { body, .. } => body.is_end_stream(),
             Content::Streaming { .. } => false,
         }
@@ -158,7 +175,7 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Text(text) => {
+            Content::Text(text) | Content::Written { text, .. } => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
             Content::Whole { body, .. } | Content::Streaming { body, .. } => body.size_hint(),
@@ -208,7 +225,7 @@ impl Drop for Driver {
 }
 
 impl<B> RequestBody<B> {
-    pub(super) fn new(body: B, limit: u64, call: Arc<Call>) -> RequestBody<B> {
+    pub(crate) fn new(body: B, limit: u64, call: Arc<Call>) -> RequestBody<B> {
         RequestBody {
             body,
             limit,

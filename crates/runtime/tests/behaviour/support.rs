@@ -32,6 +32,8 @@ pub(crate) const ECHO: &[u8] = include_bytes!("../../../../tests/guests/echo/ech
 /// The same that looks whether it is to end.
 pub(crate) const POLITE_ECHO: &[u8] =
     include_bytes!("../../../../tests/guests/echo/polite-echo.wasm");
+/// Typed exports of every kind.
+pub(crate) const TOOLS: &[u8] = include_bytes!("../../../../tests/guests/tools/tools.wasm");
 
 /// Of WASI 0.3.
 pub(crate) const ASYNC_HELLO: &[u8] =
