@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Run components from YAML, under the cluster's own rules.
     Run(Run),
+    /// Call a function that a component exports, once, on this machine.
+    Invoke(Invoke),
     /// Write the smallest Component.toml and grant that cover what `run --observe` recorded.
     Suggest(Suggest),
     /// Serve the in-memory development registry.
@@ -371,6 +373,19 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     pub(crate) access: Access,
+}
+
+/// `lighterman invoke`
+#[derive(Debug, Args)]
+pub(crate) struct Invoke {
+    /// The component; a wasm32-wasip1 module is wrapped into one. It is granted nothing.
+    #[arg(value_name = "FILE.wasm")]
+    pub(crate) file: PathBuf,
+
+    /// The call in the notation of WIT: 'add(1, 2)', or 'acme:math/tools@1#add(1, 2)' where
+    /// several interfaces have one. Absent: list the functions.
+    #[arg(value_name = "CALL")]
+    pub(crate) call: Option<String>,
 }
 
 /// `lighterman suggest`

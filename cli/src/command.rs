@@ -8,6 +8,7 @@ mod completions;
 mod compose;
 mod demo;
 mod inspect;
+mod invoke;
 pub(crate) mod keygen;
 mod new;
 pub(crate) mod push;
@@ -50,6 +51,7 @@ pub(crate) fn dispatch(command: Command, output: &Output) -> Result<ExitCode, Fa
         Command::Inspect(args) => output.answer(&wait(inspect::run(&args))?),
         Command::Registry(args) => wait(registry::run(&args, output))?,
         Command::Run(args) => wait(run::run(&args, output))?,
+        Command::Invoke(args) => wait(invoke::run(&args, output))?,
         Command::Quickstart(args) => wait(quickstart::run(&args, output))?,
         Command::Demo(args) => wait(demo::run(&args, output))?,
     }

@@ -5,6 +5,7 @@
 //! `quickstart` and `demo`, which are told what happens as `Event`s.
 
 mod admit;
+mod alone;
 mod cluster;
 mod observe;
 mod plan;
@@ -38,6 +39,7 @@ use cluster::Cluster;
 use recording::Recording;
 use shelf::{Shelf, Statuses};
 
+pub(crate) use alone::verified;
 pub(crate) use report::Event;
 
 /// What to run and how.

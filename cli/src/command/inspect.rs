@@ -152,7 +152,7 @@ fn world_name(world: World) -> &'static str {
         World::HttpP2 => "wasi:http 0.2",
         World::HttpP3 => "wasi:http 0.3",
         World::Command => "wasi:cli command",
-        World::Other => "none that a trigger can call",
+        World::Other => "its own: an invoke trigger calls its functions",
     }
 }
 

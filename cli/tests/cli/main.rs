@@ -18,6 +18,7 @@ mod demo;
 mod executables;
 mod help;
 mod inspect;
+mod invoke;
 mod json;
 mod keygen;
 mod layout;
