@@ -60,7 +60,7 @@ pub enum World {
     HttpP3,
     /// Exports `wasi:cli/run`, or `lighterman:core/lifecycle` in place of it.
     Command,
-    /// Exports something else, or nothing.
+    /// Exports something else, of which functions can be called, or nothing.
     Other,
 }
 

@@ -26,6 +26,9 @@ use wasmtime::component::Val;
 /// Where the description of what there is stands.
 const OPENAPI: &str = "/openapi.json";
 
+/// Functions that an answer lists: whoever asks for what is not there may do so often.
+const TOLD: usize = 20;
+
 /// What an answer is made of.
 struct Reply {
     status: StatusCode,
@@ -131,8 +134,12 @@ fn route<'a>(
         Some(called) if *method == Method::POST => Ok(called),
         Some(_) => Err(wrong_method("POST")),
         None => {
-            let there = offered.told().iter().map(|path| format!("POST /{path}"));
-            let there: Vec<String> = there.collect();
+            let told = offered.told();
+            let there = told.iter().take(TOLD).map(|path| format!("POST /{path}"));
+            let mut there: Vec<String> = there.collect();
+            if told.len() > TOLD {
+                there.push(format!("{} more", told.len() - TOLD));
+            }
             let message = format!(
                 "nothing is here; there is {}, and GET {OPENAPI} describes it",
                 there.join(", ")
