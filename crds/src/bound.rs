@@ -47,6 +47,10 @@ pub const REPLICAS: i32 = 10_000;
 pub const PULL_SECRETS: u32 = 16;
 /// Triggers of one component; each takes one cluster-wide port.
 pub const TRIGGERS: u32 = 16;
+/// Interfaces that one trigger opens.
+pub const INTERFACES: u32 = 16;
+/// The name of an interface with its version.
+pub const INTERFACE: u32 = 200;
 /// Who may call a trigger, and exceptions from a range of addresses.
 pub const PEERS: u32 = 16;
 /// A range of IPv6 addresses.
@@ -133,6 +137,8 @@ pub const POLL_INTERVAL_MIN: Span = Span::seconds(30);
 pub const POLL_INTERVAL_MAX: Span = Span::minutes(24 * 60);
 /// The largest request body a trigger may admit.
 pub const REQUEST_BODY_MAX: Bytes = Bytes::mib(256);
+/// The largest request body of a trigger whose requests are read as a whole.
+pub const INVOKE_BODY_MAX: Bytes = Bytes::mib(4);
 /// The longest drain; an agent pod's own grace period is above it.
 pub const GRACE_PERIOD_MAX_SECONDS: u32 = 300;
 /// The longest a started revision has to stay healthy before it counts.

@@ -7,6 +7,7 @@
 mod capabilities;
 mod environment;
 pub(crate) mod grant;
+mod invoke;
 mod outbound;
 mod placement;
 mod preview;
@@ -28,6 +29,7 @@ pub use capabilities::{AuditLevel, Capabilities, GrantMode, MountGrant, NetworkG
 pub use environment::{
     ConfigMapKeySelector, EnvFromSource, EnvVar, EnvVarSource, ObjectReference, SecretKeySelector,
 };
+pub use invoke::{InvokeAuth, InvokeTrigger, NoAuth};
 pub use outbound::{Credentials, OutboundGrant, Protocol, Reach};
 pub use placement::{PlacementMode, PlacementSpec, SpreadConstraint, WhenUnsatisfiable};
 pub use preview::Preview;
@@ -137,7 +139,9 @@ use crate::{bound, schema};
     validation = run::says_nothing_without_ports_in("health", "!has(self.health)"),
     validation = run::health_fits(),
     validation = run::says_nothing_in("rollout.canary", "!has(self.rollout.canary)"),
-    validation = run::says_nothing_without_ports_in("previews", "!has(self.previews)")
+    validation = run::says_nothing_without_ports_in("previews", "!has(self.previews)"),
+    validation = invoke::needs_handler("health", "!has(self.health)"),
+    validation = invoke::needs_handler("instances", "!has(self.instances)")
 )]
 #[x_kube(validation = Rule::new("self.placement.mode != 'EveryNode' || self.replicas <= 1").message("placement.mode EveryNode runs one replica on each node; remove replicas or write placement.mode: Spread"))]
 #[x_kube(

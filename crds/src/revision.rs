@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::component::{
-    AuditLevel, Capabilities, Credentials, EnvFromSource, EnvVar, Health, HttpTrigger, Protocol,
-    Reach, RestartPolicy, Rollout, Volume,
+    AuditLevel, Capabilities, Credentials, EnvFromSource, EnvVar, Health, HttpTrigger, InvokeAuth,
+    InvokeTrigger, Protocol, Reach, RestartPolicy, Rollout, Volume,
 };
 use crate::names;
 
@@ -91,6 +91,23 @@ pub struct RevisionTrigger {
     /// A process on each replica.
     #[serde(default)]
     pub run: Option<RevisionRunTrigger>,
+    /// Calls of functions that the component exports.
+    #[serde(default)]
+    pub invoke: Option<RevisionInvokeTrigger>,
+}
+
+/// Calls of functions that the component exports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RevisionInvokeTrigger {
+    /// Port of the Service.
+    pub port: i32,
+    /// The interfaces whose functions can be called.
+    pub interfaces: Vec<String>,
+    /// The largest request body.
+    pub max_request_body: Bytes,
+    /// How callers show who they are.
+    pub auth: InvokeAuth,
 }
 
 /// A process on each replica.
@@ -158,12 +175,13 @@ impl RevisionDocument {
             );
         }
         if let Some(triggers) = value.get_mut("triggers").and_then(Value::as_array_mut) {
-            let default = json!({"http": Value::Null, "run": Value::Null});
+            let default = json!({"http": Value::Null, "run": Value::Null, "invoke": Value::Null});
             let http = serde_json::to_value(RevisionHttpTrigger::default()).unwrap_or_default();
             let run = serde_json::to_value(RevisionRunTrigger::default()).unwrap_or_default();
+            let invoke = serde_json::to_value(RevisionInvokeTrigger::default()).unwrap_or_default();
             for trigger in triggers {
                 omit_defaults(trigger, &default);
-                for (name, default) in [("http", &http), ("run", &run)] {
+                for (name, default) in [("http", &http), ("run", &run), ("invoke", &invoke)] {
                     if let Some(member) = trigger.get_mut(name) {
                         omit_defaults(member, default);
                     }
@@ -266,6 +284,29 @@ impl Default for RevisionHttpTrigger {
             port,
             max_request_body,
         }
+    }
+}
+
+impl From<&InvokeTrigger> for RevisionInvokeTrigger {
+    fn from(trigger: &InvokeTrigger) -> Self {
+        let InvokeTrigger {
+            port,
+            interfaces,
+            max_request_body,
+            auth,
+        } = trigger.clone();
+        Self {
+            port,
+            interfaces,
+            max_request_body,
+            auth,
+        }
+    }
+}
+
+impl Default for RevisionInvokeTrigger {
+    fn default() -> Self {
+        Self::from(&InvokeTrigger::default())
     }
 }
 

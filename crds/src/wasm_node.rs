@@ -114,6 +114,8 @@ pub mod feature {
     pub const RUN: &str = "run";
     /// Lets those that run listen on ports.
     pub const RUN_PORTS: &str = "run-ports";
+    /// Calls functions that components export.
+    pub const INVOKE: &str = "invoke";
     /// Runs components of WASI 0.3.
     pub const P3: &str = "p3";
     /// Holds capabilities, volumes and credentials at every call.

@@ -545,6 +545,7 @@ fn facts(config: &Config, cluster: &ClusterConfig) -> WasmNodeStatus {
         feature::HTTP,
         feature::RUN,
         feature::RUN_PORTS,
+        feature::INVOKE,
         feature::CAPABILITIES,
     ];
     let mut features: Vec<String> = always.map(str::to_owned).into();

@@ -212,6 +212,10 @@ pub struct RevisionOrder {
     pub is_run: bool,
     /// Whether it then listens on ports of its own.
     pub listens: bool,
+    /// Triggers whose requests call functions; those of all others go to its handler.
+    pub doors: Vec<DoorOrder>,
+    /// Whether there are any others.
+    pub handles: bool,
     /// The largest request body in bytes.
     pub max_request_body: u64,
     /// What the component's memories hold at the start, in bytes.
@@ -220,6 +224,17 @@ pub struct RevisionOrder {
     pub health_path: Option<String>,
     /// How long that may take.
     pub start_timeout_seconds: u32,
+}
+
+/// A trigger whose requests call functions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorOrder {
+    /// Its name.
+    pub trigger: String,
+    /// The interfaces that it opens.
+    pub interfaces: Vec<String>,
+    /// The largest request body in bytes.
+    pub max_request_body: u64,
 }
 
 /// What a revision is given, and what may change while it runs.

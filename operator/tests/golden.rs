@@ -46,6 +46,8 @@ golden! {
     a_preview_that_is_not_named_any_more_goes,
     a_component_under_the_name_of_a_preview_is_never_adopted,
     a_fresh_component_is_placed_and_gets_a_service,
+    functions_that_are_called_get_a_port_and_an_address,
+    an_interface_that_is_not_exported_is_refused,
     a_paused_rollout_leaves_what_serves_and_still_scales,
     a_component_that_begins_paused_starts_nowhere,
     a_component_that_serves_everywhere_is_ready_and_changes_nothing,

@@ -20,6 +20,7 @@ mod foreign_node;
 mod forgery;
 mod guards;
 mod interruptions;
+mod invoke;
 mod keyless;
 mod limits;
 mod network_policy;

@@ -13,6 +13,9 @@ pub const POLITE_ECHO: &[u8] = include_bytes!("../guests/echo/polite-echo.wasm")
 /// The component of `guests/worker`, which runs and does what its arguments say.
 pub const WORKER: &[u8] = include_bytes!("../guests/worker/worker.wasm");
 
+/// The component of `guests/tools`, whose functions are called.
+pub const TOOLS: &[u8] = include_bytes!("../guests/tools/tools.wasm");
+
 const VERSION: &str = include_str!("../guests/version.wat");
 
 /// The component of `guests/version.wat`, which answers `/` with `version`. Each

@@ -1,5 +1,8 @@
 //! Functions of a local build are called by hand.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use super::program::{Home, hello, repository};
@@ -79,4 +82,46 @@ fn what_is_not_there_is_answered_with_what_is() {
     unread.fails(2, &["is no call"]);
     let none = home.run(&["invoke", &hello(), "add(1, 2)"]);
     none.fails(2, &["has no function add"]);
+}
+
+/// Status line and body of a call over HTTP.
+fn call(url: &str, path: &str, arguments: &str) -> (String, String) {
+    let host = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).unwrap();
+    let length = arguments.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{arguments}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[test]
+fn functions_are_called_over_http_as_the_yaml_of_the_examples_says() {
+    let home = Home::new();
+    let file = repository("examples/tools.yaml").display().to_string();
+    let set = format!("tools={}", tools());
+    let port = Home::port();
+    let running = home.start(&[
+        "run",
+        &file,
+        "--set-image",
+        &set,
+        "--port",
+        &port,
+        "-o",
+        "json",
+    ]);
+    let serving = running.event("serving");
+    let url = serving["urls"][0].as_str().unwrap();
+    let (status, sum) = call(url, "/acme:math/tools@1/add", r#"{"a": 1, "b": 2}"#);
+    assert_eq!((&*status, &*sum), ("HTTP/1.1 200 OK", "3\n"));
+    let (status, wrong) = call(url, "/acme:math/tools@1/add", r#"{"a": 1, "b": -2}"#);
+    assert_eq!(status, "HTTP/1.1 400 Bad Request");
+    assert!(wrong.contains(r#""path":"$.b""#), "{wrong}");
+    assert_eq!(running.interrupt(), Some(0));
 }

@@ -6,12 +6,12 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::{KubeSchema, core::Rule};
 use serde::{Deserialize, Serialize};
 
-use super::RunTrigger;
+use super::{InvokeTrigger, RunTrigger};
 use crate::{bound, schema};
 
 /// One way in.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("[has(self.http), has(self.run)].filter(given, given).size() == 1").message("needs exactly one member that says what starts the component; write http: {port: 80}, or run: {}"))]
+#[x_kube(validation = Rule::new("[has(self.http), has(self.run), has(self.invoke)].filter(given, given).size() == 1").message("needs exactly one member that says what starts the component; write http: {port: 80}, or run: {}"))]
 #[x_kube(validation = Rule::new("!has(self.run) || (has(self.run.ports) && self.run.ports.size() > 0) || !has(self.from)").message("from says who may call, and nothing calls a component that runs without ports; remove it, or add run.ports"))]
 pub struct Trigger {
     /// Name of the trigger and of the Service's port.
@@ -25,6 +25,9 @@ pub struct Trigger {
     /// exports as wasi:cli/run. It stands alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunTrigger>,
+    /// Calls of functions that the component exports, as JSON over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoke: Option<InvokeTrigger>,
     /// Who may call, as in a NetworkPolicy, where the cluster's network enforces those. Absent:
     /// whoever reaches the Service, from inside the cluster or outside. An empty list: nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,9 +58,11 @@ impl Trigger {
             name: _,
             http,
             run: _,
+            invoke,
             from: _,
         } = self;
-        http.as_ref().map(|http| http.port)
+        let http = http.as_ref().map(|http| http.port);
+        http.or(invoke.as_ref().map(|invoke| invoke.port))
     }
 
     /// The ports of the Service that it takes, by name: its own, or those of a component that
@@ -75,9 +80,14 @@ impl Trigger {
             name: _,
             http,
             run,
+            invoke,
             from: _,
         } = self;
-        let members = [("http", http.is_some()), ("run", run.is_some())];
+        let members = [
+            ("http", http.is_some()),
+            ("run", run.is_some()),
+            ("invoke", invoke.is_some()),
+        ];
         let given = members.into_iter().filter(|(_, given)| *given);
         given.map(|(member, _)| member).collect()
     }
@@ -92,7 +102,11 @@ pub(super) fn run_stands_alone() -> Rule {
 
 /// That no two triggers have the same port: the rule of the list, as [`Trigger::port`].
 pub(super) fn distinct_ports() -> Rule {
-    let port = |trigger: &str| format!("(has({trigger}.http) ? {trigger}.http.port : 0)");
+    let port = |trigger: &str| {
+        format!(
+            "(has({trigger}.http) ? {trigger}.http.port : has({trigger}.invoke) ? {trigger}.invoke.port : 0)"
+        )
+    };
     let (one, other) = (port("t"), port("o"));
     Rule::new(format!(
         "self.all(t, {one} == 0 || self.exists_one(o, {other} == {one}))"

@@ -7,6 +7,7 @@
 
 mod capabilities;
 mod environment;
+mod invoke;
 pub(crate) mod outbound;
 mod peers;
 mod placement;
@@ -111,6 +112,7 @@ pub fn problems(component: &WasmComponent) -> Vec<Problem> {
     self::rollout(&mut problems, rollout);
     previews::check(&mut problems, component, previews);
     run::spec(&mut problems, &component.spec);
+    invoke::spec(&mut problems, &component.spec);
     problems.into_vec()
 }
 
@@ -233,6 +235,7 @@ fn triggers(problems: &mut Problems, triggers: &[Trigger]) {
             ),
         }
         run::trigger(problems, &field, trigger);
+        invoke::trigger(problems, &field, trigger);
         let Some(http) = &trigger.http else {
             continue;
         };

@@ -3,7 +3,7 @@
 use capability::{Bytes, Span};
 
 use super::*;
-use crate::component::{EnvVarSource, HttpGet, ObjectReference, SecretKeySelector};
+use crate::component::{EnvVarSource, HttpGet, NoAuth, ObjectReference, SecretKeySelector};
 
 fn smallest() -> RevisionDocument {
     RevisionDocument {
@@ -71,7 +71,7 @@ fn full() -> RevisionDocument {
             RevisionTrigger {
                 name: "web".to_owned(),
                 http: Some(RevisionHttpTrigger::default()),
-                run: None,
+                ..RevisionTrigger::default()
             },
             RevisionTrigger {
                 name: "admin".to_owned(),
@@ -79,7 +79,7 @@ fn full() -> RevisionDocument {
                     port: 8080,
                     max_request_body: Bytes::mib(1),
                 }),
-                run: None,
+                ..RevisionTrigger::default()
             },
         ],
         limits,
@@ -270,4 +270,30 @@ fn a_run_trigger_is_written_without_its_default() {
     assert_ne!(always.hash(), listens.hash());
     let read: RevisionDocument = serde_json::from_value(always.canonical()).unwrap();
     assert_eq!(read, always);
+}
+
+#[test]
+fn an_invoke_trigger_is_written_without_its_defaults() {
+    let invoke = RevisionInvokeTrigger {
+        interfaces: vec!["acme:math/tools@1".to_owned()],
+        auth: InvokeAuth {
+            none: Some(NoAuth {}),
+        },
+        ..RevisionInvokeTrigger::default()
+    };
+    let document = RevisionDocument {
+        triggers: vec![RevisionTrigger {
+            name: "rpc".to_owned(),
+            invoke: Some(invoke),
+            ..RevisionTrigger::default()
+        }],
+        ..smallest()
+    };
+    let told = json!([{
+        "name": "rpc",
+        "invoke": {"interfaces": ["acme:math/tools@1"], "auth": {"none": {}}},
+    }]);
+    assert_eq!(document.canonical()["triggers"], told);
+    let read: RevisionDocument = serde_json::from_value(document.canonical()).unwrap();
+    assert_eq!(read, document);
 }

@@ -25,7 +25,7 @@ use super::volumes::{VolumeError, Volumes};
 use crate::desired::{DesiredPlacement, DesiredRevision};
 use crate::engine_class;
 use crate::memfd::Sealed;
-use crate::message::{Refused, RevisionOrder};
+use crate::message::{DoorOrder, Refused, RevisionOrder};
 use crate::sandbox::MACHINE_CODE_MAX;
 use crate::source::{Offered, Source, SourceError, Trust};
 use crate::text::printable;
@@ -305,6 +305,9 @@ impl<S: Source + ?Sized> Preparer<S> {
                 replicas: placement.replicas,
                 is_run: document.run().is_some(),
                 listens: document.run().is_some_and(|(_, run)| !run.ports.is_empty()),
+                doors: doors(&document),
+                handles: document.triggers.is_empty()
+                    || document.triggers.iter().any(|one| one.http.is_some()),
                 max_request_body: max_request_body(&document),
                 initial_memory: component.facts().initial_memory,
                 health_path: document
@@ -551,6 +554,20 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| PrepareError::Interrupted)?
+}
+
+/// Triggers whose requests call functions.
+fn doors(document: &RevisionDocument) -> Vec<DoorOrder> {
+    let triggers = document.triggers.iter();
+    let doors = triggers.filter_map(|trigger| {
+        let invoke = trigger.invoke.as_ref()?;
+        Some(DoorOrder {
+            trigger: trigger.name.clone(),
+            interfaces: invoke.interfaces.clone(),
+            max_request_body: invoke.max_request_body.0,
+        })
+    });
+    doors.collect()
 }
 
 fn max_request_body(document: &RevisionDocument) -> u64 {

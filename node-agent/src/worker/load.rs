@@ -5,15 +5,17 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use artifact::interface::Wanted;
 use crds::Reason;
 use runtime::{
-    AuditLevel, Code, Component, EngineClass, Identity, LoadError, Outcome, ProbeFailure, Workload,
+    AuditLevel, Code, Component, Door, EngineClass, Identity, LoadError, Outcome, ProbeFailure,
+    Workload,
 };
 
 use super::Shared;
 use super::given::Given;
 use crate::ledger::Ledger;
-use crate::message::{Refused, RevisionOrder, SlotId};
+use crate::message::{DoorOrder, Refused, RevisionOrder, SlotId};
 use crate::text::printable;
 
 /// Maps the code, links, and lets one instance answer.
@@ -35,6 +37,8 @@ pub(super) async fn load(
         replicas,
         is_run,
         listens,
+        doors,
+        handles,
         max_request_body,
         initial_memory,
         health_path,
@@ -75,6 +79,7 @@ pub(super) async fn load(
         listens,
         initial_memory,
     };
+    let doors = doors.into_iter().map(door).collect::<Result<Vec<_>, _>>()?;
     let runtime = Arc::clone(&shared.runtime);
     // Mapping and linking take a millisecond or more: not on a thread that serves.
     let ledger = shared.ledger.clone();
@@ -83,9 +88,10 @@ pub(super) async fn load(
         if let Some(ledger) = &ledger {
             ledger.enter(slot);
         }
-        let loaded = match is_run {
-            true => runtime.load_command(&code, workload),
-            false => runtime.load(&code, workload),
+        let loaded = match doors.as_slice() {
+            _ if is_run => runtime.load_command(&code, workload),
+            [] => runtime.load(&code, workload),
+            doors => runtime.load_functions(&code, workload, doors, handles),
         };
         Ledger::leave();
         loaded
@@ -102,6 +108,16 @@ pub(super) async fn load(
     };
     probed.map_err(|failure| refused(probe_reason(&failure), failure.to_string()))?;
     Ok(component)
+}
+
+fn door(order: DoorOrder) -> Result<Door, Refused> {
+    let interfaces = order.interfaces.iter().map(|interface| interface.parse());
+    let interfaces = interfaces.collect::<Result<Vec<Wanted>, _>>();
+    Ok(Door {
+        trigger: order.trigger.into(),
+        interfaces: interfaces.map_err(|error| refused(Reason::LinkFailed, error.to_string()))?,
+        max_request_body: order.max_request_body,
+    })
 }
 
 pub(super) fn refused(reason: Reason, message: String) -> Refused {

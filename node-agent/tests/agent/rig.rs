@@ -209,6 +209,7 @@ fn revision_trigger(trigger: &Trigger) -> RevisionTrigger {
             restart_policy: run.restart_policy,
             ports: run.ports.iter().map(revision_port).collect(),
         }),
+        invoke: trigger.invoke.as_ref().map(Into::into),
     }
 }
 

@@ -209,8 +209,9 @@ fn url(observed: &Observed, name: &str, namespace: &str) -> String {
     if let Some(port) = listened {
         return format!("tcp://{name}.{namespace}.svc:{}", port.port);
     }
-    let http = triggers.iter().find_map(|trigger| trigger.http.as_ref());
-    match http.map(|http| http.port) {
+    let http = triggers.iter().find(|trigger| trigger.http.is_some());
+    let first = http.or(triggers.first());
+    match first.and_then(|trigger| trigger.port()) {
         Some(80) | None => format!("http://{name}.{namespace}.svc"),
         Some(port) => format!("http://{name}.{namespace}.svc:{port}"),
     }

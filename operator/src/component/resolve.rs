@@ -6,6 +6,7 @@
 //! it for the cluster, `lighterman run` for one machine.
 
 use artifact::component::{Facts, World};
+use artifact::interface::Wanted;
 use artifact::trust::{Policy, Scope, Trust, admits_contact};
 use artifact::{Digest, ImageReference, Parcel, Refusal, VerifiedComponent};
 use capability::Request;
@@ -53,6 +54,18 @@ pub enum ResolveError {
         export: &'static str,
         /// A world that has it.
         world: &'static str,
+    },
+    /// A trigger opens an interface that is not there.
+    #[error(
+        "trigger {trigger} opens {interface}, which the component does not export; it exports {}: correct the interface, or build the component with it", exported(.exports)
+    )]
+    InterfaceMissing {
+        /// The trigger's name.
+        trigger: String,
+        /// What it opens.
+        interface: String,
+        /// What there is.
+        exports: Vec<String>,
     },
 }
 
@@ -226,6 +239,19 @@ pub fn fits(
                 "wasi:cli/command",
             ));
         }
+        let interfaces = trigger.invoke.iter().flat_map(|invoke| &invoke.interfaces);
+        for interface in interfaces {
+            let wanted = interface.parse::<Wanted>();
+            // What can not be read was refused before.
+            let is_there = wanted.is_ok_and(|wanted| wanted.among(&facts.exports).is_some());
+            if !is_there {
+                return Err(ResolveError::InterfaceMissing {
+                    trigger: trigger.name.clone(),
+                    interface: interface.clone(),
+                    exports: facts.exports.clone(),
+                });
+            }
+        }
     }
     Ok(())
 }
@@ -237,7 +263,7 @@ impl ResolveError {
             Self::Registry(error) => registry_reason(error),
             Self::Refused(refusal) => refusal_reason(refusal),
             Self::ImportNotGranted { .. } => Reason::ImportNotGranted,
-            Self::ExportMissing { .. } => Reason::ExportMissing,
+            Self::ExportMissing { .. } | Self::InterfaceMissing { .. } => Reason::ExportMissing,
         }
     }
 
@@ -248,7 +274,9 @@ impl ResolveError {
                 refusal.is_verdict()
             }
             Self::Registry(_) => false,
-            Self::ImportNotGranted { .. } | Self::ExportMissing { .. } => true,
+            Self::ImportNotGranted { .. }
+            | Self::ExportMissing { .. }
+            | Self::InterfaceMissing { .. } => true,
         }
     }
 
@@ -257,6 +285,18 @@ impl ResolveError {
         match self {
             Self::Registry(error) => error.retry_after(),
             _ => None,
+        }
+    }
+}
+
+/// The names of interfaces, so far as a message has room: a publisher writes them.
+fn exported(exports: &[String]) -> String {
+    const TOLD: usize = 8;
+    match exports {
+        [] => "nothing".to_owned(),
+        exports => {
+            let told: Vec<&str> = exports.iter().take(TOLD).map(String::as_str).collect();
+            told.join(", ")
         }
     }
 }

@@ -90,6 +90,7 @@ pub fn revision(validated: &Validated, digest: &Digest, requests: &[Request]) ->
                     restart_policy: run.restart_policy,
                     ports: run.ports.iter().map(listened).collect(),
                 }),
+                invoke: trigger.invoke.as_ref().map(Into::into),
             })
             .collect(),
         limits: validated.limits.clone(),

@@ -201,12 +201,14 @@ fn features(spec: &WasmComponentSpec) -> BTreeSet<String> {
         .iter()
         .filter_map(|trigger| trigger.run.as_ref());
     let listens = runs.any(|run| !run.ports.is_empty());
+    let invoke = spec.triggers.iter().any(|trigger| trigger.invoke.is_some());
     let capable = spec.capabilities != Capabilities::default() || !spec.volumes.is_empty();
     let starts = spec.capabilities.process != Processes::default();
     let needed = [
         (http, feature::HTTP),
         (spec.is_run(), feature::RUN),
         (listens, feature::RUN_PORTS),
+        (invoke, feature::INVOKE),
         (capable, feature::CAPABILITIES),
         (starts, feature::PROCESS),
     ];

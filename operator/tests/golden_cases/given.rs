@@ -223,7 +223,7 @@ fn memory() -> Bytes {
 }
 
 fn features() -> BTreeSet<String> {
-    BTreeSet::from(["http", "run", "run-ports", "capabilities"].map(str::to_owned))
+    BTreeSet::from(["http", "run", "run-ports", "invoke", "capabilities"].map(str::to_owned))
 }
 
 fn ready() -> GivenStanding {

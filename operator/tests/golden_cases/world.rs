@@ -333,9 +333,13 @@ fn admitted(word: &str, p3: bool, audits: &[GivenAudit]) -> Admitted {
             name: Some("orders".to_owned()),
             version: None,
             imports: Vec::new(),
-            exports: ["wasi:http/incoming-handler@0.2.4", "wasi:cli/run@0.2.6"]
-                .map(str::to_owned)
-                .into(),
+            exports: [
+                "wasi:http/incoming-handler@0.2.4",
+                "wasi:cli/run@0.2.6",
+                "acme:math/tools@1.2.0",
+            ]
+            .map(str::to_owned)
+            .into(),
             world: if p3 { World::HttpP3 } else { World::HttpP2 },
             initial_memory: 0,
             data_bytes: 0,

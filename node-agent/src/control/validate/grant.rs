@@ -72,7 +72,12 @@ fn is_given(trigger: &RevisionTrigger, spec: &WasmComponentSpec) -> bool {
     let Some(given) = spec.triggers.iter().find(of_name) else {
         return false;
     };
-    let RevisionTrigger { name: _, http, run } = trigger;
+    let RevisionTrigger {
+        name: _,
+        http,
+        run,
+        invoke,
+    } = trigger;
     let is_http_given = match (http, &given.http) {
         (None, None) => true,
         (Some(http), Some(given)) => {
@@ -91,7 +96,18 @@ fn is_given(trigger: &RevisionTrigger, spec: &WasmComponentSpec) -> bool {
         }
         (None, Some(_)) | (Some(_), None) => false,
     };
-    is_http_given && is_run_given
+    let is_invoke_given = match (invoke, &given.invoke) {
+        (None, None) => true,
+        (Some(invoke), Some(given)) => {
+            // In a way that this version knows: what it does not know keeps nobody out.
+            let auth = invoke.auth == given.auth && invoke.auth.none.is_some();
+            auth && invoke.port == given.port
+                && invoke.interfaces == given.interfaces
+                && invoke.max_request_body <= given.max_request_body
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    };
+    is_http_given && is_run_given && is_invoke_given
 }
 
 fn is_within(limits: &capability::Limits, given: &capability::Limits) -> bool {
@@ -121,8 +137,12 @@ fn is_at_most<T: Ord>(found: Option<T>, given: Option<T>) -> bool {
 #[cfg(test)]
 mod tests {
     use capability::{Bytes, Span};
-    use crds::component::{EnvVar, Health, HttpGet, HttpTrigger, Resources};
-    use crds::revision::{ComponentIdentity, RevisionHttpTrigger, RevisionRunTrigger};
+    use crds::component::{
+        EnvVar, Health, HttpGet, HttpTrigger, InvokeAuth, InvokeTrigger, NoAuth, Resources,
+    };
+    use crds::revision::{
+        ComponentIdentity, RevisionHttpTrigger, RevisionInvokeTrigger, RevisionRunTrigger,
+    };
 
     use super::*;
 
@@ -263,8 +283,48 @@ mod tests {
             excess_of(|document| document.triggers[0].run = Some(run.clone()))
         };
         assert_eq!(run(RevisionRunTrigger::default()), Some("triggers"));
+        let invoke = excess_of(|document| {
+            document.triggers[0].invoke = Some(RevisionInvokeTrigger::default());
+        });
+        assert_eq!(invoke, Some("triggers"));
         let renamed = excess_of(|document| document.triggers[0].name = "admin".into());
         assert_eq!(renamed, Some("triggers"));
+    }
+
+    #[test]
+    fn functions_are_open_as_the_component_says_and_to_callers_that_are_understood() {
+        let excess_of = |auth: InvokeAuth, change: fn(&mut RevisionInvokeTrigger)| {
+            let trigger = InvokeTrigger {
+                interfaces: vec!["acme:math/tools@1".into()],
+                auth,
+                ..InvokeTrigger::default()
+            };
+            let mut spec = spec();
+            let mut document = whole(&spec);
+            let mut invoke = RevisionInvokeTrigger::from(&trigger);
+            change(&mut invoke);
+            document.triggers[0].http = None;
+            document.triggers[0].invoke = Some(invoke);
+            spec.triggers[0].http = None;
+            spec.triggers[0].invoke = Some(trigger);
+            excess(&document, &spec)
+        };
+        let none = InvokeAuth {
+            none: Some(NoAuth {}),
+        };
+        assert_eq!(excess_of(none.clone(), |_| {}), None);
+        let more: [fn(&mut RevisionInvokeTrigger); 4] = [
+            |invoke| invoke.interfaces.push("acme:math/more@1".into()),
+            |invoke| invoke.port = 81,
+            |invoke| invoke.max_request_body = Bytes::mib(2),
+            |invoke| invoke.auth = InvokeAuth::default(),
+        ];
+        for change in more {
+            assert_eq!(excess_of(none.clone(), change), Some("triggers"));
+        }
+        // What a later version wrote, this one reads as nothing.
+        let later = InvokeAuth::default();
+        assert_eq!(excess_of(later, |_| {}), Some("triggers"));
     }
 
     #[test]
