@@ -29,6 +29,21 @@ const OPENAPI: &str = "/openapi.json";
 /// Functions that an answer lists: whoever asks for what is not there may do so often.
 const TOLD: usize = 20;
 
+/// Why a request calls no function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Uncalled {
+    /// It is no HTTP for this server.
+    Invalid,
+    /// It asks what there is.
+    Description,
+    /// Nothing is at its path.
+    Nothing,
+    /// What is there is asked with another method.
+    Method(&'static str),
+    /// Its body is not said to be JSON.
+    NoJson,
+}
+
 /// What an answer is made of.
 struct Reply {
     status: StatusCode,
@@ -58,20 +73,16 @@ where
         return answer(Outcome::HostFault);
     };
     let routed = match admit(&mut request) {
-        Ok(()) => route(calls, offered, request.method(), request.uri().path()),
-        Err(_) => Err(answer(Outcome::BadRequest)),
+        Ok(()) => route(calls, offered, &request),
+        Err(_) => Err(Uncalled::Invalid),
     };
-    let routed = routed.and_then(|function| {
-        is_json(request.headers())?;
-        Ok(function)
-    });
     let (function, signature) = match routed {
         Ok(routed) => routed,
-        Err(response) => {
-            if !response.status().is_success() {
+        Err(uncalled) => {
+            if uncalled != Uncalled::Description {
                 tally.count(Outcome::BadRequest);
             }
-            return response;
+            return uncalled.answer(offered);
         }
     };
     let limit = offered.max_request_body;
@@ -114,64 +125,72 @@ where
     }
 }
 
-/// The function that a request calls, or the answer to one that calls none.
-fn route<'a>(
+/// The function that a request calls.
+fn route<'a, B>(
     calls: &'a Calls,
     offered: &Offered,
-    method: &Method,
-    path: &str,
-) -> Result<(&'a Function, &'a Signature), Response<Body>> {
+    request: &Request<B>,
+) -> Result<(&'a Function, &'a Signature), Uncalled> {
+    let (method, path) = (request.method(), request.uri().path());
     if path == OPENAPI {
         return Err(match *method {
-            Method::GET => json(StatusCode::OK, Body::text(offered.openapi.clone())),
-            _ => wrong_method("GET"),
+            Method::GET => Uncalled::Description,
+            _ => Uncalled::Method("GET"),
         });
     }
     let function = offered.function(path, calls.invoke.functions());
     // All that a door offers can be called: it was looked at when the component was loaded.
     let called = function.and_then(|function| Some((function, function.signature().ok()?)));
     match called {
-        Some(called) if *method == Method::POST => Ok(called),
-        Some(_) => Err(wrong_method("POST")),
-        None => {
-            let told = offered.told();
-            let there = told.iter().take(TOLD).map(|path| format!("POST /{path}"));
-            let mut there: Vec<String> = there.collect();
-            if told.len() > TOLD {
-                there.push(format!("{} more", told.len() - TOLD));
-            }
-            let message = format!(
-                "nothing is here; there is {}, and GET {OPENAPI} describes it",
-                there.join(", ")
-            );
-            Err(refusal(StatusCode::NOT_FOUND, &message, None))
-        }
+        None => Err(Uncalled::Nothing),
+        Some(_) if *method != Method::POST => Err(Uncalled::Method("POST")),
+        Some(_) if !is_json(request.headers()) => Err(Uncalled::NoJson),
+        Some(called) => Ok(called),
     }
 }
 
 /// Whether a body is said to be JSON. Pages of strangers can have a browser send anything else
 /// to any address, without a question to whoever is there.
-fn is_json(headers: &HeaderMap) -> Result<(), Response<Body>> {
+fn is_json(headers: &HeaderMap) -> bool {
     let said = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let said = said.unwrap_or_default();
     let essence = said.split(|byte| *byte == b';').next();
     let essence = essence.unwrap_or_default().trim_ascii();
-    if essence.eq_ignore_ascii_case(b"application/json") {
-        return Ok(());
-    }
-    Err(refusal(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "the arguments have to be JSON; send the header content-type: application/json",
-        None,
-    ))
+    essence.eq_ignore_ascii_case(b"application/json")
 }
 
-fn wrong_method(allowed: &'static str) -> Response<Body> {
-    let message = format!("this is asked with {allowed}");
-    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, &message, None);
-    let allowed = HeaderValue::from_static(allowed);
-    response.headers_mut().insert(ALLOW, allowed);
-    response
+impl Uncalled {
+    fn answer(self, offered: &Offered) -> Response<Body> {
+        match self {
+            Uncalled::Invalid => answer(Outcome::BadRequest),
+            Uncalled::Description => json(StatusCode::OK, Body::text(offered.openapi.clone())),
+            Uncalled::Nothing => {
+                let told = offered.told();
+                let there = told.iter().take(TOLD).map(|path| format!("POST /{path}"));
+                let mut there: Vec<String> = there.collect();
+                if told.len() > TOLD {
+                    there.push(format!("{} more", told.len() - TOLD));
+                }
+                let message = format!(
+                    "nothing is here; there is {}, and GET {OPENAPI} describes it",
+                    there.join(", ")
+                );
+                refusal(StatusCode::NOT_FOUND, &message, None)
+            }
+            Uncalled::Method(allowed) => {
+                let message = format!("this is asked with {allowed}");
+                let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, &message, None);
+                let allowed = HeaderValue::from_static(allowed);
+                response.headers_mut().insert(ALLOW, allowed);
+                response
+            }
+            Uncalled::NoJson => refusal(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "the arguments have to be JSON; send the header content-type: application/json",
+                None,
+            ),
+        }
+    }
 }
 
 /// Reads the arguments, calls, and writes what came.
