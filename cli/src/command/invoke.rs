@@ -127,6 +127,7 @@ async fn load(verified: &VerifiedComponent) -> Result<Arc<Component>, Failure> {
         audit: AuditLevel::default(),
         replicas: 1,
         max_request_body: 0,
+        listens: false,
         initial_memory: facts.initial_memory,
     };
     let component = runtime.load_to_invoke(&code, workload);

@@ -1,7 +1,7 @@
 //! The rules of a component that runs by itself: nothing calls it, so what is said of calls and of
 //! shares of requests is said of nothing; and what of a Service, where it has no ports.
 
-use super::is_port_name;
+use super::is_label;
 use crate::bound;
 use crate::component::{
     PortProtocol, Resources, RestartPolicy, RunPort, RunTrigger, ServiceSpec, Trigger,
@@ -54,7 +54,7 @@ fn ports(problems: &mut Problems, field: &str, ports: &[RunPort]) {
             port,
             protocol,
         } = one;
-        if !is_port_name(name) {
+        if !is_label(name, bound::TRIGGER_NAME) {
             problems.add(
                 format!("{field}.name"),
                 format!("is `{name}`, which cannot be the name of a Service's port"),
