@@ -7,7 +7,6 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crds::condition::{self, ConditionType};
 use crds::{CapabilityPolicy, ComponentPlacement, TrustPolicy, WasmComponent, WasmNode, names};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -321,21 +320,11 @@ impl Watches<'_> {
 }
 
 impl Signals {
-    /// A component changed: look at it, unless only its status did; and at the one that it is a
-    /// preview of, which says how its previews are.
+    /// A component changed: look at it, unless only its status did, and at the one that it is a
+    /// preview of.
     fn component(&self) -> impl Fn(Change<WasmComponent>) + Send + Sync + 'static {
         let queue = Arc::clone(&self.queue);
         move |change| {
-            let said = |component: &Option<Arc<WasmComponent>>| {
-                let status = component.as_ref()?.status.as_ref()?;
-                let ready = condition::find(&status.conditions, ConditionType::Ready)?;
-                Some((
-                    ready.reason.clone(),
-                    ready.message.clone(),
-                    status.url.clone(),
-                ))
-            };
-            let news = said(&change.before) != said(&change.after);
             let status_only = matches!(
                 (&change.before, &change.after),
                 (Some(before), Some(after))
@@ -343,16 +332,14 @@ impl Signals {
                         && before.metadata.generation == after.metadata.generation
                         && before.status.is_some() == after.status.is_some()
             );
-            let Some(component) = change.after.or(change.before) else {
+            let Some(component) = change.after.or(change.before).filter(|_| !status_only) else {
                 return;
             };
             let namespace = component.namespace().unwrap_or_default();
-            if let Some(of) = component.preview_of().filter(|_| news || !status_only) {
+            if let Some(of) = component.preview_of() {
                 queue.add(Key::new(&namespace, of), SETTLE);
             }
-            if !status_only {
-                queue.add(Key::new(namespace, component.name_any()), SETTLE);
-            }
+            queue.add(Key::new(namespace, component.name_any()), SETTLE);
         }
     }
 

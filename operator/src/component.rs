@@ -359,6 +359,11 @@ async fn report(
         return Ok(());
     };
     context.caches.components.written(written);
+    // Which says how its previews are.
+    if let Some(of) = component.preview_of() {
+        let of = Key::new(&key.namespace, of);
+        context.queue.add(of, crate::queue::SETTLE);
+    }
     let before = component.status.as_ref();
     let ready = |status: &WasmComponentStatus| {
         let found = condition::find(&status.conditions, ConditionType::Ready);

@@ -91,8 +91,10 @@ fn an_interface_with_a_resource_is_refused_by_the_node() -> Result<()> {
         let image = publish(tenant).await?;
         let spec = spec(&image, &["acme:store/blobs@1"]);
         tenant.component("tools", spec).await?;
-        let message = tenant.refused("tools", "ExportMissing").await?;
-        ensure!(message.contains("resource"), "{message}");
+        let message = tenant.refused("tools", "RevisionFailed").await?;
+        for part in ["ExportMissing", "belongs to a resource"] {
+            ensure!(message.contains(part), "{message}");
+        }
         Ok(())
     })
 }

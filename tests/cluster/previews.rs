@@ -161,8 +161,10 @@ fn a_preview_that_its_component_does_not_name_is_run_by_no_node() -> Result<()> 
         });
         let forged = object("orders-odd", json!({ "labels": labels }), &spec);
         tenant.apply(forged).await?;
-        let message = tenant.refused("orders-odd", "GrantExceeded").await?;
-        ensure!(message.contains("spec.previews"), "{message}");
+        let message = tenant.refused("orders-odd", "RevisionFailed").await?;
+        for part in ["GrantExceeded", "spec.previews"] {
+            ensure!(message.contains(part), "{message}");
+        }
         throughout("nobody to serve it", Duration::from_secs(3), async || {
             let ready = tenant.get("orders-odd").await?.status;
             let ready = ready.map(|status| status.ready_replicas);

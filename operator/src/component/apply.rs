@@ -152,18 +152,17 @@ pub async fn apply(
         update,
         delete,
     } = previews;
+    // Not put into the mirror ahead of the watch: its event is what has them looked at.
     for preview in create {
-        match writer.create(preview).await {
-            Ok(preview) => caches.components.written(preview),
-            Err(error) => blocked = Some(mendable(error, "WasmComponent", &preview.name_any())?),
+        if let Err(error) = writer.create(preview).await {
+            blocked = Some(mendable(error, "WasmComponent", &preview.name_any())?);
         }
     }
     for preview in update {
-        caches.components.written(writer.replace(preview).await?);
+        writer.replace(preview).await?;
     }
     for preview in delete {
         writer.delete(preview).await?;
-        caches.components.deleted(preview);
     }
     let namespace = observed.component.namespace().unwrap_or_default();
     for name in expired_revisions {
