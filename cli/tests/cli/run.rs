@@ -1,5 +1,8 @@
 //! `run` serves a signed image, follows its tag, and ends well.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
 use super::program::{Home, Running, component, get, hello, hello_v2, repository};
 
 /// Runs what the two files say, and looks at them and at tags five times a second.
@@ -150,5 +153,35 @@ fn a_job_runs_at_every_start_and_a_version_that_fails_is_told_with_its_code() {
     home.write("worker.yaml", job(&image, "[exit=3]"));
     let failed = running.wait_for("its code", |line| line.contains("\"exitCode\":3"));
     assert!(failed.contains("\"waiting\":1"), "{failed}");
+    assert_eq!(running.interrupt(), Some(0));
+}
+
+#[test]
+fn a_component_with_ports_is_reached_at_the_address_that_is_told() {
+    let home = Home::new();
+    let (_registry, address) = home.registry(&[]);
+    let trust = home.keygen(&format!("{address}/**"));
+    let image = format!("{address}/echo:1");
+    let echo = repository("tests/guests/echo/echo.wasm");
+    let echo = echo.display().to_string();
+    home.run(&["push", &image, &echo, "--sign", "cosign.key"])
+        .success();
+    let server = format!(
+        "apiVersion: lighterman.dev/v1alpha1\nkind: WasmComponent\nmetadata: {{name: echo}}\nspec:\n  image: {image}\n  triggers: [{{name: main, run: {{ports: [{{name: tcp, port: 5000}}]}}}}]\n"
+    );
+    let file = home.write("echo.yaml", server);
+    let running = follow(&home, &file, &trust);
+    let runs = loop {
+        let runs = running.event("runs");
+        if runs["running"] == 1 {
+            break runs;
+        }
+    };
+    let url = runs["urls"][0].as_str().unwrap();
+    let mut stream = TcpStream::connect(url.strip_prefix("tcp://").unwrap()).unwrap();
+    stream.write_all(b"hello\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert_eq!(answer, "echo hello\n");
     assert_eq!(running.interrupt(), Some(0));
 }

@@ -71,7 +71,7 @@ impl Ask {
                 "nothing in a volume is run here, since it could be native code of the component's own making: ask by `permissions.process` for executables that the platform provides"
             }
             Self::Listen(_) => {
-                "components open no ports of their own here: what calls them comes through spec.triggers"
+                "what calls a component comes through spec.triggers, also what listens itself (run.ports): it needs no request"
             }
             Self::ReadBucket(_) | Self::WriteBucket(_) => "there is no key-value storage here",
             Self::Publish(_) | Self::Subscribe(_) => "there is no message bus here",

@@ -1,6 +1,9 @@
 //! A node without a cluster: a source that signs what it is given, a sink that remembers what
 //! it is told, and a caller that counts what it gets.
 
+mod guest;
+mod trigger;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,10 +18,7 @@ use bytes::Bytes;
 use capability::{Ceiling, Span};
 use crds::component::{Health, HttpTrigger, RestartPolicy, RunPort, RunTrigger, Trigger};
 use crds::handover::Values;
-use crds::revision::{
-    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionRunPort, RevisionRunTrigger,
-    RevisionTrigger, Seal,
-};
+use crds::revision::{ComponentIdentity, RevisionDocument, Seal};
 use crds::{ComponentPlacementStatus, WasmComponentSpec};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -33,6 +33,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use guest::{echo, hello, living, polite_echo, worker};
+use trigger::revision_trigger;
 
 pub(crate) const IMAGE: &str = "registry.example/shop/orders";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,41 +81,6 @@ pub(crate) struct LocalNode {
 pub(crate) struct Tally {
     pub(crate) answers: BTreeMap<String, u64>,
     pub(crate) failures: Vec<String>,
-}
-
-pub(crate) fn hello(version: u32) -> Bytes {
-    let name = if version == 1 {
-        "hello.wasm"
-    } else {
-        "hello-v2.wasm"
-    };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../examples/hello")
-        .join(name);
-    std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-        .into()
-}
-
-pub(crate) fn worker() -> Bytes {
-    Bytes::from_static(include_bytes!("../../../tests/guests/worker/worker.wasm"))
-}
-
-/// A TCP server that never looks whether it is to end.
-pub(crate) fn echo() -> Bytes {
-    Bytes::from_static(include_bytes!("../../../tests/guests/echo/echo.wasm"))
-}
-
-/// The same that looks.
-pub(crate) fn polite_echo() -> Bytes {
-    Bytes::from_static(include_bytes!(
-        "../../../tests/guests/echo/polite-echo.wasm"
-    ))
-}
-
-/// The same with a life and a state.
-pub(crate) fn living() -> Bytes {
-    Bytes::from_static(include_bytes!("../../../tests/guests/worker/living.wasm"))
 }
 
 pub(crate) fn program() -> PathBuf {
@@ -189,28 +157,6 @@ pub(crate) fn run_placement(replicas: u32, revisions: Vec<DesiredRevision>) -> D
         placement.replicas = replicas;
     }
     desired
-}
-
-fn revision_port(port: &RunPort) -> RevisionRunPort {
-    RevisionRunPort {
-        name: port.name.clone(),
-        port: port.port,
-    }
-}
-
-fn revision_trigger(trigger: &Trigger) -> RevisionTrigger {
-    RevisionTrigger {
-        name: trigger.name.clone(),
-        http: trigger.http.as_ref().map(|http| RevisionHttpTrigger {
-            port: http.port,
-            max_request_body: http.max_request_body,
-        }),
-        run: trigger.run.as_ref().map(|run| RevisionRunTrigger {
-            restart_policy: run.restart_policy,
-            ports: run.ports.iter().map(revision_port).collect(),
-        }),
-        invoke: trigger.invoke.as_ref().map(Into::into),
-    }
 }
 
 pub(crate) fn config(state_dir: &Path) -> Config {

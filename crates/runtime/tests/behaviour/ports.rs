@@ -19,6 +19,8 @@ use tokio::time::timeout;
 
 /// As long as nothing happens that should not.
 const QUIET: Duration = Duration::from_millis(300);
+/// More than fit into the buffers of the system.
+const ANSWERS: usize = 20;
 
 /// A socket that listens, and is never closed.
 struct Door {
@@ -349,10 +351,12 @@ async fn an_answer_that_nobody_reads_is_no_memory_of_the_host() {
     let run = Run::start(&component, BTreeMap::from([(5000, door.listener())]));
     run.listens().await;
     let mut deaf = door.call().await;
-    deaf.say("big=8000000").await;
+    for _ in 0..ANSWERS {
+        deaf.say("big=2000000").await;
+    }
     tokio::time::sleep(QUIET).await;
-    // Now it reads, and all of it is there.
-    let mut bytes = vec![0; 8_000_000];
+    // Now it reads, and all of it is there: more than the guest has memory for.
+    let mut bytes = vec![0; ANSWERS * 2_000_000];
     let read = deaf.0.read_exact(&mut bytes);
     timeout(Duration::from_secs(30), read)
         .await
