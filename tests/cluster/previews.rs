@@ -130,17 +130,16 @@ fn the_operator_can_write_no_component_but_a_preview() -> Result<()> {
             .await?;
         let component = tenant.ready("orders").await?;
         let own = json!({ "image": image.tag });
-        let plain = object("odd", json!({}), &own);
+        let plain = object("odd", &json!({}), &own);
         denied("make a component", create(tenant, &plain).await)?;
         let labels = json!({ "lighterman.dev/preview-of": "orders" });
-        let labelled = object("orders-odd", json!({ "labels": labels }), &own);
+        let labelled = object("orders-odd", &labels, &own);
         denied("make one that nobody owns", create(tenant, &labelled).await)?;
-        let patch = json!({ "metadata": { "labels": labels } }).to_string();
-        let merge = ["--as", OPERATOR, "replace", "-f", "-"];
+        let replace = ["--as", OPERATOR, "replace", "-f", "-"];
         let mut taken = serde_json::to_value(&component)?;
-        taken["metadata"]["labels"] = labels.clone();
-        let replaced = tenant.kubectl_with(&merge, &taken.to_string()).await;
-        denied(&format!("write {patch} into a component"), replaced)?;
+        taken["metadata"]["labels"] = labels;
+        let replaced = tenant.kubectl_with(&replace, &taken.to_string()).await;
+        denied("make a preview of a component", replaced)?;
         let delete = ["--as", OPERATOR, "delete", "wc/orders"];
         denied("delete a component", tenant.kubectl(&delete).await)
     })
@@ -159,7 +158,7 @@ fn a_preview_that_its_component_does_not_name_is_run_by_no_node() -> Result<()> 
             "image": image.tag,
             "triggers": [{ "name": "web", "http": { "port": 80 } }],
         });
-        let forged = object("orders-odd", json!({ "labels": labels }), &spec);
+        let forged = object("orders-odd", &labels, &spec);
         tenant.apply(forged).await?;
         let message = tenant.refused("orders-odd", "RevisionFailed").await?;
         for part in ["GrantExceeded", "spec.previews"] {
@@ -198,15 +197,13 @@ async fn gone(tenant: &Tenant, object: &str) -> Result<()> {
     .await
 }
 
-fn object(name: &str, metadata: Value, spec: &Value) -> Value {
-    let mut object = json!({
+fn object(name: &str, labels: &Value, spec: &Value) -> Value {
+    json!({
         "apiVersion": "lighterman.dev/v1alpha1",
         "kind": "WasmComponent",
-        "metadata": metadata,
+        "metadata": { "name": name, "labels": labels },
         "spec": spec,
-    });
-    object["metadata"]["name"] = json!(name);
-    object
+    })
 }
 
 async fn create(tenant: &Tenant, object: &Value) -> Result<String> {

@@ -45,13 +45,16 @@ pub(super) async fn observe(
     client: &Client,
 ) -> Result<Observation, Failure> {
     let mut documents = documents::read(files)?.complete()?;
-    let components = std::mem::take(&mut documents.components);
+    let mut components = std::mem::take(&mut documents.components);
     if components.is_empty() {
         return Err(Failure::refused(
             "there is no WasmComponent in these files",
             "add one; `lighterman new` writes an example",
         ));
     }
+    let previews: Vec<_> = components.iter().flat_map(previews).collect();
+    components.extend(previews);
+    all_distinct(&components)?;
     let workshop = match workshop {
         Some(workshop) => {
             all_known(workshop, &components)?;
@@ -75,7 +78,6 @@ pub(super) async fn observe(
             let name = component.metadata.name.as_deref()?;
             Some((workshop, workshop.image(name)?))
         });
-        let previews = previews(&component, &trusted);
         wanted.push(match build {
             // The policies in the files speak of images that others can pull; a local build
             // is judged by the development key alone.
@@ -93,44 +95,39 @@ pub(super) async fn observe(
                 is_local: false,
             },
         });
-        wanted.extend(previews);
     }
-    all_distinct(&wanted)?;
     Ok(Observation { documents, wanted })
 }
 
 /// What the operator makes of the previews of a component.
-fn previews(component: &WasmComponent, trusted: &[Policy]) -> Vec<Wanted> {
+fn previews(component: &WasmComponent) -> Vec<WasmComponent> {
     let of = component.metadata.name.as_deref().unwrap_or_default();
     let previews = component.spec.previews.iter();
-    let previewed = |preview: &Preview| {
-        let name = names::preview_name(of, &preview.name);
-        Wanted {
-            component: WasmComponent {
-                metadata: ObjectMeta {
-                    name: Some(name),
-                    ..component.metadata.clone()
-                },
-                spec: component.spec.previewed(preview),
-                status: None,
-            },
-            policies: trusted.to_vec(),
-            is_local: false,
-        }
+    let previewed = |preview: &Preview| WasmComponent {
+        metadata: ObjectMeta {
+            name: Some(names::preview_name(of, &preview.name)),
+            ..component.metadata.clone()
+        },
+        spec: component.spec.previewed(preview),
+        status: None,
     };
     previews.map(previewed).collect()
 }
 
-fn all_distinct(wanted: &[Wanted]) -> Result<(), Failure> {
+fn all_distinct(components: &[WasmComponent]) -> Result<(), Failure> {
     let mut keys = BTreeSet::new();
-    let key = |wanted: &Wanted| {
-        let metadata = &wanted.component.metadata;
-        (
-            metadata.namespace.clone(),
-            metadata.name.clone().unwrap_or_default(),
-        )
+    let key = |component: &WasmComponent| {
+        let ObjectMeta {
+            namespace, name, ..
+        } = &component.metadata;
+        let namespace = namespace.as_deref().unwrap_or(super::DEFAULT_NAMESPACE);
+        (namespace.to_owned(), name.clone().unwrap_or_default())
     };
-    match wanted.iter().map(key).find(|key| !keys.insert(key.clone())) {
+    match components
+        .iter()
+        .map(key)
+        .find(|key| !keys.insert(key.clone()))
+    {
         None => Ok(()),
         Some((_, name)) => Err(Failure::refused(
             format!("a preview of one component has the name of another, {name}"),

@@ -185,3 +185,34 @@ fn a_component_with_ports_is_reached_at_the_address_that_is_told() {
     assert_eq!(answer, "echo hello\n");
     assert_eq!(running.interrupt(), Some(0));
 }
+
+#[test]
+fn a_preview_is_served_beside_the_component_at_an_address_of_its_own() {
+    let home = Home::new();
+    let previews = "  previews: [{name: next, image: \"registry.example/hello:2\"}]\n";
+    let text = format!("{}{previews}", component("registry.example/hello:1"));
+    let file = home.write("hello.yaml", text);
+    let running = home.start(&[
+        "run",
+        &file,
+        "--set-image",
+        &format!("hello={}", hello()),
+        "--set-image",
+        &format!("hello-next={}", hello_v2()),
+        "--port",
+        &Home::port(),
+        "-o",
+        "json",
+    ]);
+    let mut served = [running.event("serving"), running.event("serving")];
+    served.sort_by_key(|event| event["component"].to_string());
+    for (event, (name, version)) in served
+        .iter()
+        .zip([("default/hello", "1"), ("default/hello-next", "2")])
+    {
+        assert_eq!(event["component"], name);
+        let answer = get(event["urls"][0].as_str().unwrap());
+        assert!(answer.contains(&format!("version: {version}")), "{answer}");
+    }
+    assert_eq!(running.interrupt(), Some(0));
+}

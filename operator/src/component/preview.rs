@@ -5,7 +5,7 @@
 //! everything else about it is this driver's work on that one. Whatever else stands under its
 //! name is somebody's, and is never adopted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::component::{Preview, PreviewStatus};
@@ -41,13 +41,12 @@ pub(super) fn changes(observed: &Observed) -> Changes<WasmComponent> {
             Standing::Foreign => {}
         }
     }
-    let previews = &component.spec.previews;
-    let wanted = |name: &str| {
-        let names = previews.iter().map(|preview| name_of(component, preview));
-        names.into_iter().any(|wanted| wanted == name)
-    };
+    let previews = component.spec.previews.iter();
+    let wanted: BTreeSet<String> = previews
+        .map(|preview| name_of(component, preview))
+        .collect();
     changes.delete = ours(observed)
-        .filter(|existing| !wanted(&existing.name_any()))
+        .filter(|existing| !wanted.contains(&existing.name_any()))
         .cloned()
         .collect();
     changes
