@@ -35,6 +35,7 @@ fn a_file_with_every_field_passes() {
             "WasmComponent",
             "WasmComponent",
             "WasmComponent",
+            "WasmComponent",
             "TrustPolicy",
             "CapabilityPolicy",
             "Secret",
@@ -124,7 +125,7 @@ fn defaults_are_those_of_the_api_server() {
 #[test]
 fn an_empty_document_between_others_is_passed_over() {
     let text = format!("---\n---\n{FULL}\n---\n");
-    assert_eq!(document::parse(&text).unwrap().len(), 7);
+    assert_eq!(document::parse(&text).unwrap().len(), 8);
 }
 
 #[test]
@@ -132,9 +133,9 @@ fn a_fault_names_the_document_it_is_in() {
     let text = format!("{FULL}---\nkind: Nothing\n");
     let problems = document::check(&text).unwrap_err();
     assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].document, 7);
+    assert_eq!(problems[0].document, 8);
     assert!(
-        problems[0].to_string().starts_with("document 8: kind "),
+        problems[0].to_string().starts_with("document 9: kind "),
         "{}",
         problems[0]
     );
@@ -187,7 +188,7 @@ fn values_of_a_later_version_are_read_and_refused_by_name() {
 fn broken_yaml_names_the_document_it_is_in() {
     let text = format!("# a note\n---\n{FULL}---\nkind: [\n");
     let problems = document::check(&text).unwrap_err();
-    assert_eq!(problems[0].document, 7);
+    assert_eq!(problems[0].document, 8);
 }
 
 proptest! {

@@ -264,7 +264,9 @@ fn what_nothing_here_can_give_is_refused_by_name() {
         let refusals = judged(&[manifest(sections)], &Grant::default(), &[ceiling("t")]);
         assert_eq!(kinds(&refusals), [(RefusalKind::NotSupported, subject)]);
         assert!(
-            refusals[0].message.contains(" here"),
+            refusals[0]
+                .message
+                .contains("leave it out of Component.toml"),
             "{}",
             refusals[0].message
         );

@@ -68,8 +68,8 @@ fn previews_are_listed_with_their_addresses() {
         preview("odd", None, crds::Reason::Unsigned),
     ];
     let page = page(&sight).to_string();
-    let listed = "PREVIEW  READY  REASON    URL
-  next     yes    Ready     http://orders-next.shop.svc
-  odd      no     Unsigned  -";
+    let listed = "PREVIEW   READY   REASON     URL
+next      yes     Ready      http://orders-next.shop.svc
+odd       no      Unsigned   -";
     assert!(page.contains(listed), "{page}");
 }
