@@ -4,7 +4,6 @@ use crate::support::{HELLO, PROBE, count, get, load, probe, runtime};
 use capability::Span;
 use http::StatusCode;
 use runtime::Outcome;
-use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn a_loop_ends_as_cpu_exceeded_and_a_neighbour_answers_meanwhile() {
@@ -13,7 +12,6 @@ async fn a_loop_ends_as_cpu_exceeded_and_a_neighbour_answers_meanwhile() {
         workload.limits.per_call.cpu_time = Span::milliseconds(300)
     });
     let neighbour = load(&runtime, HELLO, |_| {});
-    let started = Instant::now();
     let spin = tokio::spawn(async move { (get(&hostile, "/spin").await, hostile) });
     let mut answered = 0;
     while !spin.is_finished() {
@@ -29,7 +27,6 @@ async fn a_loop_ends_as_cpu_exceeded_and_a_neighbour_answers_meanwhile() {
         answered > 10,
         "the neighbour, on the same thread, answered {answered} times"
     );
-    assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(count(&hostile, Outcome::CpuExceeded), 1);
     assert!(hostile.stats().cpu_micros >= 250_000);
 }
