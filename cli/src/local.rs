@@ -168,14 +168,22 @@ fn log() {
         .try_init();
 }
 
-/// The agent of this machine; the compiler is this very program with another command.
-fn agent(settings: &Settings) -> Result<Config, Failure> {
-    let program = std::env::current_exe().map_err(|error| {
+/// This very program with another command: what compiles, and what starts executables.
+pub(crate) fn again(command: &str) -> Result<Program, Failure> {
+    let path = std::env::current_exe().map_err(|error| {
         Failure::unavailable(
-            format!("cannot find this program again to compile with: {error}"),
+            format!("cannot find this program again to start it as {command}: {error}"),
             "",
         )
     })?;
+    Ok(Program {
+        path,
+        arguments: vec![OsString::from(command)],
+    })
+}
+
+/// The agent of this machine.
+fn agent(settings: &Settings) -> Result<Config, Failure> {
     Ok(Config {
         node_name: plan::NODE.to_owned(),
         listen_address: Ipv4Addr::LOCALHOST.into(),
@@ -191,14 +199,8 @@ fn agent(settings: &Settings) -> Result<Config, Failure> {
         admin_listen: None,
         host_paths: settings.host_paths.clone(),
         refresh_every: settings.poll,
-        spawner: settings.spawns.clone().config(Program {
-            path: program.clone(),
-            arguments: vec![OsString::from("spawner")],
-        }),
-        compile_program: Program {
-            path: program,
-            arguments: vec![OsString::from("compiler")],
-        },
+        spawner: settings.spawns.clone().config(again("spawner")?),
+        compile_program: again("compiler")?,
     })
 }
 

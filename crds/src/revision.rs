@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::component::{
     AuditLevel, Capabilities, Credentials, EnvFromSource, EnvVar, Health, HttpTrigger, InvokeAuth,
-    InvokeTrigger, Protocol, Reach, RestartPolicy, Rollout, Volume,
+    InvokeTrigger, Protocol, Reach, RestartPolicy, Rollout, RunPort, RunTrigger, Trigger, Volume,
 };
 use crate::names;
 
@@ -276,13 +276,65 @@ impl Seal {
 
 impl Default for RevisionHttpTrigger {
     fn default() -> Self {
+        Self::from(&HttpTrigger::default())
+    }
+}
+
+impl From<&Trigger> for RevisionTrigger {
+    /// What of a trigger is part of what is run: not who may call, which the network holds.
+    fn from(trigger: &Trigger) -> Self {
+        let Trigger {
+            name,
+            http,
+            run,
+            invoke,
+            from: _,
+        } = trigger;
+        Self {
+            name: name.clone(),
+            http: http.as_ref().map(Into::into),
+            run: run.as_ref().map(Into::into),
+            invoke: invoke.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl From<&HttpTrigger> for RevisionHttpTrigger {
+    fn from(trigger: &HttpTrigger) -> Self {
         let HttpTrigger {
             port,
             max_request_body,
-        } = HttpTrigger::default();
+        } = *trigger;
         Self {
             port,
             max_request_body,
+        }
+    }
+}
+
+impl From<&RunTrigger> for RevisionRunTrigger {
+    fn from(trigger: &RunTrigger) -> Self {
+        let RunTrigger {
+            restart_policy,
+            ports,
+        } = trigger;
+        Self {
+            restart_policy: *restart_policy,
+            ports: ports.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&RunPort> for RevisionRunPort {
+    fn from(port: &RunPort) -> Self {
+        let RunPort {
+            name,
+            port,
+            protocol: _,
+        } = port;
+        Self {
+            name: name.clone(),
+            port: *port,
         }
     }
 }

@@ -4,16 +4,13 @@
 //! The build is verified, compiled and loaded as by `run`; only the way in is another. Without a
 //! call it says what could be called.
 
-use std::ffi::OsString;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use artifact::VerifiedComponent;
 use artifact::interface::Wanted;
 use capability::{Limits, Span, Values, effective_limits};
 use node_agent::compiler::{self, Input};
-use node_agent::config::Program;
 use runtime::{
     AuditLevel, AuditSink, Code, Component, Config, EngineClass, Function, Identity, InvokeError,
     Returned, Runtime, Workload,
@@ -102,7 +99,7 @@ async fn load(verified: &VerifiedComponent) -> Result<Arc<Component>, Failure> {
     let class = EngineClass::of(facts, &limits);
     let own = |error: &dyn fmt::Display| Failure::unavailable(error, "");
     let input = Input::new(class, verified.wasm()).map_err(|error| own(&error))?;
-    let code = compiler::compile(&program()?, input).await;
+    let code = compiler::compile(&local::again("compiler")?, input).await;
     let code = code.map_err(|refused| Failure::refused(refused.message, ""))?;
     let code = Code::received(class, code.into_fd()).map_err(|error| own(&error))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -132,16 +129,6 @@ async fn load(verified: &VerifiedComponent) -> Result<Arc<Component>, Failure> {
     };
     let component = runtime.load_to_invoke(&code, workload);
     component.map_err(|error| Failure::refused(error, ""))
-}
-
-/// The compiler is this very program with another command.
-fn program() -> Result<Program, Failure> {
-    let path = std::env::current_exe()
-        .map_err(|error| Failure::file(Path::new("/proc/self/exe"), "find", &error))?;
-    Ok(Program {
-        path,
-        arguments: vec![OsString::from("compiler")],
-    })
 }
 
 /// A call's interface, if it names one, and what is behind it.

@@ -2,7 +2,6 @@
 //! it is told, and a caller that counts what it gets.
 
 mod guest;
-mod trigger;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,7 +34,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use guest::{echo, hello, living, polite_echo, worker};
-use trigger::revision_trigger;
 
 pub(crate) const IMAGE: &str = "registry.example/shop/orders";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -286,7 +284,7 @@ impl Shelf {
             capabilities: spec.capabilities.clone(),
             audit: spec.audit,
             requests: Vec::new(),
-            triggers: spec.triggers.iter().map(revision_trigger).collect(),
+            triggers: spec.triggers.iter().map(Into::into).collect(),
             limits: spec.limits(),
             health: spec.health.clone(),
             termination_grace_period_seconds: 5,

@@ -8,12 +8,8 @@ use std::collections::BTreeMap;
 
 use artifact::{Digest, ImageReference};
 use capability::Request;
-use crds::component::RunPort;
 use crds::names;
-use crds::revision::{
-    ComponentIdentity, RevisionDocument, RevisionHttpTrigger, RevisionRunPort, RevisionRunTrigger,
-    RevisionTrigger, Seal,
-};
+use crds::revision::{ComponentIdentity, RevisionDocument, Seal};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
@@ -77,32 +73,10 @@ pub fn revision(validated: &Validated, digest: &Digest, requests: &[Request]) ->
         capabilities: validated.capabilities.clone(),
         audit: validated.audit,
         requests: in_order(requests),
-        triggers: validated
-            .triggers
-            .iter()
-            .map(|trigger| RevisionTrigger {
-                name: trigger.name.clone(),
-                http: trigger.http.as_ref().map(|http| RevisionHttpTrigger {
-                    port: http.port,
-                    max_request_body: http.max_request_body,
-                }),
-                run: trigger.run.as_ref().map(|run| RevisionRunTrigger {
-                    restart_policy: run.restart_policy,
-                    ports: run.ports.iter().map(listened).collect(),
-                }),
-                invoke: trigger.invoke.as_ref().map(Into::into),
-            })
-            .collect(),
+        triggers: validated.triggers.iter().map(Into::into).collect(),
         limits: validated.limits.clone(),
         health: validated.health.clone(),
         termination_grace_period_seconds: validated.rollout.termination_grace_period_seconds,
-    }
-}
-
-fn listened(port: &RunPort) -> RevisionRunPort {
-    RevisionRunPort {
-        name: port.name.clone(),
-        port: port.port,
     }
 }
 

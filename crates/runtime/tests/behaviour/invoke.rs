@@ -1,6 +1,6 @@
 //! Typed exports as calls over HTTP: what is there, what is not, and how a call ends.
 
-use crate::support::{Answer, HELLO, MIB, TOOLS, code, count, read, runtime, workload};
+use crate::support::{Answer, HELLO, MIB, TOOLS, ask, code, count, read, runtime, workload};
 use capability::{Bytes, Span};
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -31,21 +31,6 @@ fn try_load(
 
 fn tools() -> Arc<Component> {
     try_load(&["acme:math/tools@1"], |_| {}).unwrap()
-}
-
-async fn ask(component: &Component, method: Method, path: &str, body: &str) -> Answer {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "tools.example")
-        .header("content-type", "application/json; charset=utf-8")
-        .body(Full::new(body.to_owned().into()))
-        .unwrap();
-    let caller = Arc::new(Caller {
-        trigger: "rpc".into(),
-        address: None,
-    });
-    read(component.handle_for(Some(&caller), request).await).await
 }
 
 async fn call(component: &Component, function: &str, body: &str) -> Answer {

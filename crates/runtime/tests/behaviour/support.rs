@@ -4,12 +4,12 @@ use crate::throw_away;
 use artifact::VerifiedComponent;
 use bytes::Bytes;
 use capability::{Limits, Span, Values};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use runtime::serve::{Drain, Settings, connection};
 use runtime::{
-    AuditLevel, AuditSink, Code, Component, Config, EngineClass, Identity, LoadError, Outcome,
-    Output, Runtime, Workload,
+    AuditLevel, AuditSink, Caller, Code, Component, Config, EngineClass, Identity, LoadError,
+    Outcome, Output, Runtime, Workload,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -178,6 +178,22 @@ pub(crate) async fn read(response: http::Response<runtime::Body>) -> Answer {
         headers: head.headers,
         text: String::from_utf8_lossy(&text).into_owned(),
     }
+}
+
+/// Calls a function of a component through its trigger `rpc`, as `path` says.
+pub(crate) async fn ask(component: &Component, method: Method, path: &str, body: &str) -> Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "tools.example")
+        .header("content-type", "application/json; charset=utf-8")
+        .body(Full::new(body.to_owned().into()))
+        .unwrap();
+    let caller = Arc::new(Caller {
+        trigger: "rpc".into(),
+        address: None,
+    });
+    read(component.handle_for(Some(&caller), request).await).await
 }
 
 pub(crate) fn count(component: &Component, outcome: Outcome) -> u64 {

@@ -1,9 +1,8 @@
 //! The values of typed exports as JSON: exact, and told where they are wrong.
 
-use crate::support::{Answer, TOOLS, code, read, runtime, workload};
-use http::{Request, StatusCode};
-use http_body_util::Full;
-use runtime::{Caller, Component, Door, EngineClass};
+use crate::support::{Answer, TOOLS, ask, code, runtime, workload};
+use http::{Method, StatusCode};
+use runtime::{Component, Door, EngineClass};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -19,16 +18,8 @@ fn echo() -> Arc<Component> {
 }
 
 async fn call(component: &Component, function: &str, body: &str) -> Answer {
-    let request = Request::post(format!("/acme:shapes/echo@1/{function}"))
-        .header("host", "tools.example")
-        .header("content-type", "application/json")
-        .body(Full::new(body.to_owned().into()))
-        .unwrap();
-    let caller = Arc::new(Caller {
-        trigger: "rpc".into(),
-        address: None,
-    });
-    read(component.handle_for(Some(&caller), request).await).await
+    let path = format!("/acme:shapes/echo@1/{function}");
+    ask(component, Method::POST, &path, body).await
 }
 
 /// What comes back of a value, as text.
